@@ -1,0 +1,121 @@
+"""The log of a single box: envelopes in the order in which the gateway committed them, in one SQLite file.
+
+The gateway appends in the same transaction that remembers what it has admitted; workers read behind a position
+that they keep in their own store. A reader reports its position, so that nothing it still needs is deleted.
+On a fleet Apache Kafka takes this place.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from countline.errors import Unavailable
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS log (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    received_at_ms INTEGER NOT NULL,
+    envelope BLOB NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS readers (
+    name TEXT PRIMARY KEY,
+    position INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+
+class Entry(NamedTuple):
+    """One envelope of the log."""
+
+    id: int
+    received_at_ms: int
+    envelope: bytes
+
+
+def connect(path: Path, *, synchronous: str = "FULL") -> sqlite3.Connection:
+    """Open a SQLite file the way all our files are opened: WAL, explicit transactions, patient on locks.
+
+    Args:
+        path: The file; it is made if it is missing.
+        synchronous: "FULL" survives a power cut, "NORMAL" only a crash of the process.
+
+    Raises:
+        Unavailable: The file cannot be opened or is not a database.
+    """
+    try:
+        connection = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute("PRAGMA busy_timeout = 10000")
+    except sqlite3.Error as error:
+        raise Unavailable(f"{path}: {error}") from error
+    return connection
+
+
+def append(connection: sqlite3.Connection, received_at_ms: int, envelopes: Iterable[bytes]) -> None:
+    """Add envelopes to the end, within the caller's transaction."""
+    connection.executemany(
+        "INSERT INTO log (received_at_ms, envelope) VALUES (?, ?)",
+        ((received_at_ms, envelope) for envelope in envelopes),
+    )
+
+
+def trim(connection: sqlite3.Connection, before_ms: int, limit: int = 10_000) -> int:
+    """Delete entries that were received before `before_ms` and that every known reader has passed.
+
+    Returns:
+        How many entries went, at most `limit`, so that one call never holds the file for long.
+    """
+    cursor = connection.execute(
+        "DELETE FROM log WHERE id IN (SELECT id FROM log WHERE received_at_ms < ?"
+        " AND id <= (SELECT COALESCE(MIN(position), 0) FROM readers) ORDER BY id LIMIT ?)",
+        (before_ms, limit),
+    )
+    return cursor.rowcount
+
+
+class Reader:
+    """Reads the log of another process, in order, behind a position that the caller keeps."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        """Open the log at `path`; `name` is the reader's, under which its position is reported.
+
+        Raises:
+            Unavailable: The file cannot be opened.
+        """
+        self._name = name
+        self._connection = connect(path, synchronous="NORMAL")
+        self._connection.executescript(SCHEMA)
+        self._seen_version = -1
+
+    def changed(self) -> bool:
+        """Say whether another process has committed since the last call. Costs microseconds."""
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        changed = version != self._seen_version
+        self._seen_version = version
+        return changed
+
+    def read_after(self, position: int, limit: int = 2_000) -> list[Entry]:
+        """Return the entries after `position`, oldest first, at most `limit`."""
+        rows = self._connection.execute(
+            "SELECT id, received_at_ms, envelope FROM log WHERE id > ? ORDER BY id LIMIT ?", (position, limit)
+        )
+        return [Entry(*row) for row in rows]
+
+    def end(self) -> int:
+        """Return the id of the newest entry; 0 if there is none."""
+        (end,) = self._connection.execute("SELECT COALESCE(MAX(id), 0) FROM log").fetchone()
+        return end
+
+    def report(self, position: int) -> None:
+        """Tell the log's owner how far this reader has committed."""
+        self._connection.execute(
+            "INSERT INTO readers (name, position) VALUES (?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET position = excluded.position",
+            (self._name, position),
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()

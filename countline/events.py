@@ -1,0 +1,259 @@
+"""THE event contract, version 1: what a device says about what its cameras saw.
+
+Identity of an event is `(site, device, epoch, seq)`. `seq` starts at 1 and has no gaps within an epoch;
+a re-created outbox takes an epoch that was never used. `at_ms` is the capture time, UTC epoch milliseconds.
+
+A line runs from A to B. For someone who walks from A to B, as seen on the picture, *in* is from the left hand to
+the right hand and *out* from the right to the left (`swap` in the config exchanges them)::
+
+             left of A->B                 in:  left  -> right   (here: downwards)
+        A ------------------> B           out: right -> left    (here: upwards)
+             right of A->B
+
+With A at the top and B at the bottom the left hand points to the *right* half of the picture. In y-down pixels the
+cross product `(B-A) x (P-A)` is negative on the left and positive on the right; it is the sign that ONVIF uses.
+
+Producers may be newer than readers: unknown extra fields are ignored, new fields need defaults, a new meaning
+needs a new tag, and a type never changes.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
+
+CONTRACT_VERSION = 1
+
+# 2**53 - 1: the largest integer that every JSON reader, JavaScript included, holds exactly.
+_MAX_SAFE_INT = 9_007_199_254_740_991
+
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,62}$",
+        description="1 to 63 letters, digits, '_', '.', '-'; no '/', '+', '#', which mean something to MQTT.",
+    ),
+]
+Label = Annotated[str, Meta(min_length=1, max_length=63, description="A detector's class name, such as 'person'.")]
+EpochMs = Annotated[int, Meta(ge=0, le=_MAX_SAFE_INT, description="UTC, milliseconds since 1970.")]
+DurationMs = Annotated[int, Meta(ge=0, le=_MAX_SAFE_INT)]
+Count = Annotated[int, Meta(ge=0, le=_MAX_SAFE_INT)]
+Positive = Annotated[int, Meta(ge=1, le=_MAX_SAFE_INT)]
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+
+
+class Direction(StrEnum):
+    """Which way a line was crossed; see the module's drawing."""
+
+    IN = "in"
+    OUT = "out"
+
+
+class LineTotals(Struct, frozen=True):
+    """Cumulative crossings of one line since the epoch began, all classes together, this event included."""
+
+    in_: Count = field(name="in")
+    out: Count
+
+
+class Event(Struct, frozen=True, tag_field="type"):
+    """The base of the tagged union; use `AnyEvent` as the type."""
+
+
+class LineCrossed(Event, frozen=True, tag="line_crossed"):
+    """One object went over one line; `Envelope.at_ms` is when it did.
+
+    Attributes:
+        line: The line's name, unique within its camera.
+        direction: Relative to the arrow A->B.
+        cls: The object's class, such as "person".
+        track: The tracker's id, unique within the device's run; never reused while the process lives.
+        conf: The track's mean detection confidence.
+        totals: The line's cumulative totals, so that a reader can detect and repair a loss.
+    """
+
+    line: Name
+    direction: Direction
+    cls: Label
+    track: Count
+    conf: Share
+    totals: LineTotals
+
+
+class ZoneOccupancy(Event, frozen=True, tag="zone_occupancy"):
+    """How many objects are inside a zone from `Envelope.at_ms` on; sent on each change.
+
+    Attributes:
+        zone: The zone's name, unique within its camera.
+        cls_counts: Objects per class. A class that is missing has none.
+    """
+
+    zone: Name
+    cls_counts: Annotated[dict[Label, Count], Meta(max_length=256)]
+
+
+class ZoneVisit(Event, frozen=True, tag="zone_visit"):
+    """One object has left a zone at `Envelope.at_ms` after `dwell_ms` in it."""
+
+    zone: Name
+    cls: Label
+    track: Count
+    dwell_ms: DurationMs
+
+
+class CountDelta(Event, frozen=True, tag="count_delta"):
+    """`n` crossings rolled into one event: their detail was given up, their number was not.
+
+    Attributes:
+        n: How many crossings, at least one.
+        from_ms: Capture time of the first of them.
+        to_ms: Capture time of the last of them.
+    """
+
+    line: Name
+    direction: Direction
+    cls: Label
+    n: Positive
+    from_ms: EpochMs
+    to_ms: EpochMs
+
+
+class CameraState(StrEnum):
+    """Whether a camera's picture can be counted on right now."""
+
+    OK = "ok"
+    BLIND = "blind"
+
+
+class Heartbeat(Event, frozen=True, tag="heartbeat"):
+    """Everything captured up to `Envelope.at_ms` is counted, and events about it have smaller `seq`.
+
+    Heartbeats move the camera's watermark, and they tell zero from blind: within `[since_ms, at_ms)` the camera
+    was watched except for `blind_ms`. Spans of consecutive heartbeats touch and never overlap.
+
+    Attributes:
+        since_ms: Where the span begins: `at_ms` of the heartbeat before.
+        blind_ms: Milliseconds of the span without a usable picture.
+        frames: Frames that were counted in the span.
+        dropped: Frames that came and were left out because a newer one was there.
+        latency_ms: Mean time from capture to counted.
+        state: The camera at `at_ms`.
+        reason: Why it is blind; empty when it is not.
+        backlog: Events in the outbox that the gateway has not confirmed.
+    """
+
+    since_ms: EpochMs
+    blind_ms: DurationMs = 0
+    frames: Count = 0
+    dropped: Count = 0
+    latency_ms: Annotated[float, Meta(ge=0.0)] = 0.0
+    state: CameraState = CameraState.OK
+    reason: Annotated[str, Meta(max_length=300)] = ""
+    backlog: Count = 0
+
+
+class Drift(Event, frozen=True, tag="drift"):
+    """A measured quality has moved away from its baseline: a nudged camera, a dirty lens, failing light.
+
+    Attributes:
+        metric: What was measured, such as "detection_confidence" or "sharpness".
+        value: Its value now, in the metric's own unit.
+        baseline: Its usual value.
+        since_ms: Since when it has been away from the baseline.
+    """
+
+    metric: Name
+    value: float
+    baseline: float
+    since_ms: EpochMs
+
+
+Point = tuple[float, float]
+"""x to the right, y down, in pixels of the camera's picture."""
+
+
+class LineShape(Struct, frozen=True):
+    """A line as the camera counts it: a polyline from A (first point) to B (last point)."""
+
+    name: Name
+    points: Annotated[list[Point], Meta(min_length=2, max_length=64)]
+    swap: bool = False
+    sides: tuple[str, str] = ("", "")
+    classes: Annotated[list[Label], Meta(max_length=256)] = []
+
+
+class ZoneShape(Struct, frozen=True):
+    """A zone as the camera counts it: a simple polygon."""
+
+    name: Name
+    points: Annotated[list[Point], Meta(min_length=3, max_length=64)]
+    classes: Annotated[list[Label], Meta(max_length=256)] = []
+
+
+class CameraConfigured(Event, frozen=True, tag="camera_configured"):
+    """From `Envelope.at_ms` on this camera counts with these lines and zones.
+
+    It is the first event of a camera after each start of its agent and after each change, so that whoever reads
+    the counts also knows what was counted, and can draw it.
+
+    Attributes:
+        width: Of the picture, pixels.
+        height: Of the picture, pixels.
+        source: The kind of source: "video", "stream", "usb", "folder", "synthetic", "detections".
+        synthetic: True if the scene is made up. A page must say so.
+        model: The detector's name; empty if detections come from a file.
+        fps: Frames per second that the source claims; 0 if unknown.
+        preview: True if the agent serves pictures to a page.
+    """
+
+    width: Positive
+    height: Positive
+    source: Name
+    lines: Annotated[list[LineShape], Meta(max_length=256)]
+    zones: Annotated[list[ZoneShape], Meta(max_length=256)]
+    synthetic: bool = False
+    model: str = ""
+    fps: Annotated[float, Meta(ge=0.0)] = 0.0
+    preview: bool = False
+
+
+AnyEvent = LineCrossed | ZoneOccupancy | ZoneVisit | CountDelta | Heartbeat | Drift | CameraConfigured
+
+
+class Envelope(Struct, frozen=True):
+    """One event with its identity; what travels from the device to the store, unchanged.
+
+    Attributes:
+        v: The contract's version.
+        site: The place that the device belongs to.
+        device: The agent's name, unique within the site.
+        epoch: Generation of the device's outbox: its creation time in epoch milliseconds.
+        seq: Position within the epoch, from 1, without gaps.
+        camera: The camera's name, unique within the device.
+        at_ms: Capture time, UTC epoch milliseconds, by the device's clock.
+        event: What happened.
+    """
+
+    v: int
+    site: Name
+    device: Name
+    epoch: Positive
+    seq: Positive
+    camera: Name
+    at_ms: EpochMs
+    event: AnyEvent
+
+
+class Mark(Struct, frozen=True):
+    """The gateway's durable mark: every event of `epoch` up to and including `seq` is committed there."""
+
+    epoch: Positive
+    seq: Count
+
+
+class Presence(Struct, frozen=True):
+    """Whether a device is connected: a retained message, and its last will."""
+
+    online: bool
+    at_ms: EpochMs = 0
+    version: str = ""

@@ -1,0 +1,1 @@
+"""What puts the tiers together: the `countline` command, the single box, the demo."""

@@ -1,0 +1,1 @@
+"""Sources of frames: the only room, with `detect.letterbox`, that knows OpenCV."""

@@ -1,0 +1,204 @@
+"""Settings of an edge agent: its cameras, lines, zones and detector."""
+
+import re
+from pathlib import PurePath
+
+from msgspec import Struct
+
+from countline.config import MqttSettings
+from countline.events import Label, Name, Point
+
+MAX_CAMERAS = 64
+MAX_LINES = 256
+
+
+class LineSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """A line to count over.
+
+    Attributes:
+        name: Unique within the camera.
+        points: From A to B; two or more [x, y], in pixels, or in fractions of the picture if all are within 0 to 1.
+        classes: Count only these; empty counts all that the camera detects.
+        swap: Exchange in and out.
+        sides: What lies on the left and on the right of A->B, such as ["street", "shop"].
+    """
+
+    name: Name
+    points: list[Point]
+    classes: list[Label] = []
+    swap: bool = False
+    sides: tuple[str, str] = ("", "")
+
+    def __post_init__(self) -> None:
+        """Refuse a line that can never count."""
+        if not 2 <= len(self.points) <= 64:
+            raise ValueError(f"line {self.name!r} has {len(self.points)} points, 2 to 64 are allowed")
+        for start, end in zip(self.points, self.points[1:], strict=False):
+            if start == end:
+                raise ValueError(f"line {self.name!r} has a piece of zero length at {list(start)}: give it two different points")
+
+
+class ZoneSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """An area whose occupancy and visits are counted.
+
+    Attributes:
+        name: Unique within the camera.
+        points: Its corners, three or more [x, y], in pixels or in fractions as for a line.
+        classes: Count only these; empty counts all that the camera detects.
+    """
+
+    name: Name
+    points: list[Point]
+    classes: list[Label] = []
+
+    def __post_init__(self) -> None:
+        """Refuse what is no area."""
+        if not 3 <= len(self.points) <= 64:
+            raise ValueError(f"zone {self.name!r} has {len(self.points)} points, 3 to 64 are allowed")
+
+
+class LinesFile(Struct, frozen=True, forbid_unknown_fields=True):
+    """The file that `countline count --lines` takes: the same keys as a camera's."""
+
+    lines: list[LineSettings] = []
+    zones: list[ZoneSettings] = []
+
+    def __post_init__(self) -> None:
+        """Refuse two of the same name."""
+        check_unique("line", [line.name for line in self.lines])
+        check_unique("zone", [zone.name for zone in self.zones])
+
+
+class CameraSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """One camera.
+
+    Attributes:
+        name: Unique within the device.
+        source: A video file, an rtsp:// or http:// address, a USB camera (0 or /dev/video0), a folder of pictures,
+            `synthetic:` for a made-up scene, or `mot:PATH` for a MOT det.txt of detections without a picture.
+        lines: What to count over. None and no zones: one line across the middle of the picture.
+        zones: Areas to watch.
+        classes: What to detect.
+        max_fps: Frames beyond this rate are left out; 0 takes all that the machine manages.
+        loop: Begin a file again at its end.
+        realtime: Play a file at its own speed, as a camera would; false is as fast as possible.
+        size: Width and height of the picture, for `mot:`, which has none.
+        fps: Frame rate of a folder or `mot:`; of a video only if its file does not say.
+    """
+
+    name: Name
+    source: str
+    lines: list[LineSettings] = []
+    zones: list[ZoneSettings] = []
+    classes: list[Label] = ["person"]
+    max_fps: float = 0.0
+    loop: bool = False
+    realtime: bool = True
+    size: tuple[int, int] | None = None
+    fps: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be counted."""
+        if not self.source:
+            raise ValueError(f"camera {self.name!r} has no source")
+        if len(self.lines) + len(self.zones) > MAX_LINES:
+            raise ValueError(f"camera {self.name!r} has more than {MAX_LINES} lines and zones")
+        check_unique("line", [line.name for line in self.lines])
+        check_unique("zone", [zone.name for zone in self.zones])
+
+
+class DetectorSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The detector.
+
+    Attributes:
+        model: A name from `models/`, or the path of an ONNX file.
+        confidence: Detections below it are dropped. Keep it low: the tracker decides what to make of weak ones.
+        iou: Overlap above which two boxes of a class are one object.
+        threads: For onnxruntime; 0 fits it to the machine.
+        input_size: Width and height that the picture is fitted into, multiples of 32, for models that take any;
+            empty takes the model's own.
+    """
+
+    model: str = "yolo11n"
+    confidence: float = 0.1
+    iou: float = 0.7
+    threads: int = 0
+    input_size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse thresholds that are no shares and sizes that no model takes."""
+        for key, value in (("confidence", self.confidence), ("iou", self.iou)):
+            if not 0.0 < value < 1.0:
+                raise ValueError(f"{key} {value} is not between 0 and 1")
+        if self.input_size and (min(self.input_size) < 32 or any(side % 32 for side in self.input_size)):
+            raise ValueError(f"input_size {list(self.input_size)} must be multiples of 32")
+
+
+class PreviewSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Pictures for the page. Off by default: then no picture ever leaves the agent's memory.
+
+    Attributes:
+        enabled: Serve the newest picture of each camera to this machine.
+        port: On loopback; 0 takes a free one.
+        max_fps: Pictures per second at most.
+        max_width: Larger pictures are scaled down, pixels.
+    """
+
+    enabled: bool = False
+    port: int = 0
+    max_fps: float = 12.0
+    max_width: int = 960
+
+
+class EdgeSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """All that an edge agent needs.
+
+    Attributes:
+        site: The place that the device belongs to.
+        device: This agent's name, unique within the site.
+        data_dir: Where its outbox lives.
+        cameras: What it counts.
+        detector: How it detects.
+        mqtt: Where it publishes.
+        preview: Whether a page may see pictures.
+        heartbeat_s: How often a camera says that it is watched.
+        outbox_max_mb: The outbox never grows beyond this.
+    """
+
+    site: Name
+    device: Name
+    data_dir: str
+    cameras: list[CameraSettings]
+    detector: DetectorSettings = DetectorSettings()
+    mqtt: MqttSettings = MqttSettings()
+    preview: PreviewSettings = PreviewSettings()
+    heartbeat_s: float = 1.0
+    outbox_max_mb: int = 256
+
+    def __post_init__(self) -> None:
+        """Refuse two cameras of one name, and none at all."""
+        if not 1 <= len(self.cameras) <= MAX_CAMERAS:
+            raise ValueError(f"cameras has {len(self.cameras)} entries, 1 to {MAX_CAMERAS} are allowed")
+        check_unique("camera", [camera.name for camera in self.cameras])
+
+
+def check_unique(what: str, names: list[str]) -> None:
+    """Raise ValueError if a name stands there twice."""
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two {what}s are named {name!r}: names must be unique")
+
+
+def source_kind(source: str) -> str:
+    """Return "video", "stream", "usb", "folder", "synthetic" or "detections" for a camera's source."""
+    if source.startswith("synthetic:"):
+        return "synthetic"
+    if source.startswith("mot:"):
+        return "detections"
+    if re.match(r"(?i)(rtsp|rtsps|rtmp|http|https|udp|tcp)://", source):
+        return "stream"
+    if source.isdigit() or source.startswith("/dev/video"):
+        return "usb"
+    return "folder" if not PurePath(source).suffix or source.endswith("/") else "video"
+
+

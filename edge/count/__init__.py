@@ -1,0 +1,1 @@
+"""Counting: tracks become crossings, occupancy and visits. Pure; time is an argument."""

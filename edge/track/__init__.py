@@ -1,0 +1,1 @@
+"""Tracking: detections of single frames become tracks. Pure; time is an argument."""

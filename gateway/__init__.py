@@ -1,0 +1,1 @@
+"""The gateway: admits events once, keeps them durably, and forwards them."""
