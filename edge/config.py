@@ -3,7 +3,7 @@
 import re
 from pathlib import PurePath
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from countline.config import MqttSettings
 from countline.events import Label, Name, Point
@@ -90,7 +90,7 @@ class CameraSettings(Struct, frozen=True, forbid_unknown_fields=True):
     source: str
     lines: list[LineSettings] = []
     zones: list[ZoneSettings] = []
-    classes: list[Label] = ["person"]
+    classes: list[Label] = field(default_factory=lambda: ["person"])
     max_fps: float = 0.0
     loop: bool = False
     realtime: bool = True
