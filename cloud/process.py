@@ -1,0 +1,231 @@
+"""A batch of the log in, everything that has to be committed for it out.
+
+The log delivers at least once: what was committed but not reported, or read again after a crash, comes twice. Each
+event is told from its repetitions by `(site, device, epoch, seq)` before it reaches the windows.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from cloud.windows import CameraSnapshot, CameraView, CameraWindows, PaneChange, WindowConfig
+from countline.dedupe import DeviceDedupe, DeviceState, Verdict
+from countline.events import CountDelta, Envelope, LineCrossed
+
+
+class LogEntry(Struct, frozen=True):
+    """One event of the log.
+
+    Attributes:
+        id: Its place in the log.
+        received_at_ms: When the gateway committed it.
+        envelope: The event.
+    """
+
+    id: int
+    received_at_ms: int
+    envelope: Envelope
+
+
+class CameraChange(Struct, frozen=True):
+    """A camera's facts for readers, and the state that its windows go on from."""
+
+    view: CameraView
+    state: CameraSnapshot
+
+
+class LedgerChange(Struct, frozen=True):
+    """What to add to the account of one device's epoch, and how complete it is now.
+
+    Attributes:
+        site: Where the device is.
+        device: Its name.
+        epoch: The outbox generation.
+        counted: New events.
+        duplicates: Events that had been counted before.
+        refused: Events beyond more gaps than are remembered; the gateway does not let them come this far.
+        crossings: Crossings among the new events, rolled-up ones with their number.
+        contiguous: Every `seq` up to this one has been counted.
+        missing: Gaps above it, inclusive.
+    """
+
+    site: str
+    device: str
+    epoch: int
+    counted: int
+    duplicates: int
+    refused: int
+    crossings: int
+    contiguous: int
+    missing: list[tuple[int, int]]
+
+
+class DeviceChange(Struct, frozen=True):
+    """A device's memory of seen events."""
+
+    site: str
+    device: str
+    state: DeviceState
+
+
+class Effects(Struct, frozen=True):
+    """All that one batch changes; it is committed as a whole or not at all.
+
+    Attributes:
+        position: The log is processed up to and including this id.
+        panes: In the order in which they are to be applied.
+        cameras: Those that changed.
+        devices: Those that sent something.
+        ledger: One per device and epoch that sent something.
+    """
+
+    position: int
+    panes: list[PaneChange] = []
+    cameras: list[CameraChange] = []
+    devices: list[DeviceChange] = []
+    ledger: list[LedgerChange] = []
+
+    def is_empty(self) -> bool:
+        """Say whether there is nothing but a position."""
+        return not (self.panes or self.cameras or self.devices or self.ledger)
+
+
+class ProcessState(Struct, frozen=True):
+    """What a store gives back after a restart."""
+
+    position: int = 0
+    cameras: tuple[CameraSnapshot, ...] = ()
+    devices: tuple[DeviceChange, ...] = ()
+
+
+class _Account:
+    """Counts one epoch's events within a batch."""
+
+    __slots__ = ("counted", "crossings", "duplicates", "refused")
+
+    def __init__(self) -> None:
+        self.counted = self.duplicates = self.refused = self.crossings = 0
+
+    def take(self, verdict: Verdict, envelope: Envelope) -> None:
+        if verdict is Verdict.DUPLICATE:
+            self.duplicates += 1
+        elif verdict is Verdict.NOT_YET:
+            self.refused += 1
+        else:
+            self.counted += 1
+            self.crossings += _crossings(envelope)
+
+
+def _crossings(envelope: Envelope) -> int:
+    event = envelope.event
+    if isinstance(event, LineCrossed):
+        return 1
+    return event.n if isinstance(event, CountDelta) else 0
+
+
+class Process:
+    """The windows of all cameras and the memory of all devices."""
+
+    def __init__(self, config: WindowConfig) -> None:
+        self._config = config
+        self._position = 0
+        self._cameras: dict[str, CameraWindows] = {}
+        self._devices: dict[tuple[str, str], DeviceDedupe] = {}
+
+    @classmethod
+    def restore(cls, config: WindowConfig, state: ProcessState) -> "Process":
+        """Build one that goes on from what was committed."""
+        process = cls(config)
+        process._position = state.position
+        process._cameras = {saved.view.id: CameraWindows.restore(config, saved) for saved in state.cameras}
+        process._devices = {
+            (saved.site, saved.device): DeviceDedupe.restore(saved.state) for saved in state.devices
+        }
+        return process
+
+    def snapshot(self) -> ProcessState:
+        """Return all that is remembered."""
+        return ProcessState(
+            self._position,
+            tuple(windows.snapshot() for windows in self._cameras.values()),
+            tuple(DeviceChange(*key, dedupe.snapshot()) for key, dedupe in self._devices.items()),
+        )
+
+    @property
+    def position(self) -> int:
+        """The log is processed up to and including this id."""
+        return self._position
+
+    def feed(self, batch: Sequence[LogEntry], position: int) -> Effects:
+        """Take the next entries of the log.
+
+        Args:
+            batch: In the order of the log. Entries at or before the position are left out.
+            position: The id of the last entry read, which may be one that was unreadable.
+        """
+        fresh: dict[str, list[tuple[int, Envelope]]] = {}
+        accounts: dict[tuple[str, str, int], _Account] = {}
+        for entry in batch:
+            if entry.id <= self._position:
+                continue
+            envelope = entry.envelope
+            device = (envelope.site, envelope.device)
+            verdict = self._devices.setdefault(device, DeviceDedupe()).feed(envelope.epoch, envelope.seq)
+            accounts.setdefault((*device, envelope.epoch), _Account()).take(verdict, envelope)
+            if verdict is Verdict.NEW:
+                fresh.setdefault(self._camera_of(envelope), []).append((entry.received_at_ms, envelope))
+        self._position = max(self._position, position)
+        panes = [pane for camera, events in fresh.items() for pane in self._cameras[camera].feed(events)]
+        return Effects(
+            self._position,
+            panes,
+            self._camera_changes(fresh),
+            [
+                DeviceChange(*key, self._devices[key].snapshot())
+                for key in {key[:2]: None for key in accounts}
+            ],
+            [self._ledger_change(key, account) for key, account in accounts.items()],
+        )
+
+    def tick(self, now_ms: int) -> Effects:
+        """Mark silent cameras. Call it only when the log is read to its end: a backlog is no silence."""
+        panes: list[PaneChange] = []
+        silent: list[str] = []
+        for camera, windows in self._cameras.items():
+            due_ms = windows.next_tick_ms()
+            if due_ms is not None and now_ms >= due_ms:
+                panes += windows.tick(now_ms)
+                silent.append(camera)
+        return Effects(self._position, panes, self._camera_changes(silent))
+
+    def next_tick_ms(self) -> int | None:
+        """Return when `tick` has something to do; None if no camera is there to fall silent."""
+        due = [due_ms for windows in self._cameras.values() if (due_ms := windows.next_tick_ms()) is not None]
+        return min(due, default=None)
+
+    def _camera_of(self, envelope: Envelope) -> str:
+        camera = f"{envelope.site}/{envelope.device}/{envelope.camera}"
+        if camera not in self._cameras:
+            self._cameras[camera] = CameraWindows(
+                self._config, envelope.site, envelope.device, envelope.camera
+            )
+        return camera
+
+    def _camera_changes(self, cameras: Iterable[str]) -> list[CameraChange]:
+        changed = [self._cameras[camera] for camera in cameras]
+        return [CameraChange(windows.view(), windows.snapshot()) for windows in changed]
+
+    def _ledger_change(self, key: tuple[str, str, int], account: _Account) -> LedgerChange:
+        site, device, epoch = key
+        dedupe = self._devices[site, device]
+        return LedgerChange(
+            site,
+            device,
+            epoch,
+            account.counted,
+            account.duplicates,
+            account.refused,
+            account.crossings,
+            dedupe.mark(epoch),
+            dedupe.missing(epoch),
+        )
