@@ -71,7 +71,9 @@ def choose(prefer: str = "auto") -> str:
     if _mosquitto() is not None:
         return "mosquitto"
     if prefer == "mosquitto":
-        raise UsageError("mosquitto is not installed: install it (`apt install mosquitto`) or take the embedded broker.")
+        raise UsageError(
+            "mosquitto is not installed: install it (`apt install mosquitto`) or take the embedded broker."
+        )
     return "embedded"
 
 
@@ -94,7 +96,9 @@ def run(settings: BrokerSettings, stop: Stop) -> None:
     name = choose(settings.prefer)
     check_port_free(settings.port)
     with ExitStack() as stack:
-        is_running = _start_mosquitto(settings, stack) if name == "mosquitto" else _start_embedded(settings, stack)
+        is_running = (
+            _start_mosquitto(settings, stack) if name == "mosquitto" else _start_embedded(settings, stack)
+        )
         waited_s = 0.0
         while is_running() and not is_listening(HOST, settings.port) and waited_s < START_S:
             waited_s += WATCH_S / 4
@@ -114,7 +118,9 @@ def check_port_free(port: int) -> None:
         try:
             probe.bind((HOST, port))
         except OSError as error:
-            raise UsageError(f"MQTT port {port} on {HOST} cannot be used ({error.strerror}): stop what runs there or choose another.") from error
+            raise UsageError(
+                f"MQTT port {port} on {HOST} cannot be used ({error.strerror}): stop what runs there or choose another."
+            ) from error
 
 
 def mosquitto_config(settings: BrokerSettings, *, as_root: bool) -> str:
@@ -123,7 +129,6 @@ def mosquitto_config(settings: BrokerSettings, *, as_root: bool) -> str:
         f"listener {settings.port} {HOST}",
         "allow_anonymous true",
         "persistence false",
-        f"message_size_limit {MAX_PAYLOAD_BYTES}",
         f"max_packet_size {MAX_PAYLOAD_BYTES + MAX_HEADER_BYTES}",
         f"max_inflight_messages {MAX_INFLIGHT}",
         f"max_queued_messages {MAX_QUEUED}",
@@ -133,7 +138,6 @@ def mosquitto_config(settings: BrokerSettings, *, as_root: bool) -> str:
         "connection_messages false",
         "log_dest stderr",
         "log_type error",
-        "log_type warning",
     ]
     if as_root:
         # A change of user would clear the death signal, and a broker would be left behind.
@@ -180,8 +184,10 @@ def _start_mosquitto(settings: BrokerSettings, stack: ExitStack) -> Callable[[],
     program = _mosquitto()
     assert program is not None
     path = _write(settings, "mosquitto.conf", mosquitto_config(settings, as_root=os.geteuid() == 0))
-    child = subprocess.Popen(  # noqa: PLW1509 - the hook makes two system calls and takes no lock
-        [program, "-c", str(path)], stdin=subprocess.DEVNULL, preexec_fn=_death_signal()
+    child = subprocess.Popen(
+        [program, "-c", str(path)],
+        stdin=subprocess.DEVNULL,
+        preexec_fn=_death_signal(),  # noqa: PLW1509 - the hook makes two system calls and takes no lock
     )
     stack.callback(_end, child)
     return lambda: child.poll() is None
