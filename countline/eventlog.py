@@ -45,10 +45,14 @@ def connect(path: Path, *, synchronous: str = "FULL") -> sqlite3.Connection:
     """
     try:
         connection = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise Unavailable(f"{path}: {error}") from error
+    try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute("PRAGMA busy_timeout = 10000")
     except sqlite3.Error as error:
+        connection.close()
         raise Unavailable(f"{path}: {error}") from error
     return connection
 
