@@ -1,0 +1,134 @@
+// The trend drawn by uPlot: bars up for in, bars down for out, hatching where nobody watched.
+
+import uPlot from "./vendor/uPlot.esm.js";
+
+import { scaleTop } from "./chart.js";
+import { minuteTime, number, timezone } from "./format.js";
+
+const FONT = "11px system-ui, sans-serif";
+
+/** A chart in an element; the element's size rules. */
+export class UplotChart {
+  #plot;
+  #root;
+  #columns = [];
+  #top = 4;
+  #resizer;
+
+  constructor(root, onHover) {
+    this.#root = root;
+    root.dataset.drawnBy = "uplot";
+    const sheet = document.createElement("link");
+    sheet.rel = "stylesheet";
+    sheet.href = new URL("./vendor/uPlot.min.css", import.meta.url).href;
+    document.head.append(sheet);
+    this.#plot = new uPlot(this.#options(onHover), [[0], [null], [null], [null], [null]], root);
+    this.#resizer = new ResizeObserver(() => this.#fit());
+    this.#resizer.observe(root);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#plot.redraw());
+  }
+
+  /** Takes the columns, oldest first. */
+  draw(columns) {
+    this.#columns = columns;
+    this.#top = scaleTop(columns);
+    const pick = (direction, sign, isProvisional) =>
+      columns.map((column) => (column.isProvisional === isProvisional && column[direction] ? sign * column[direction] : null));
+    this.#plot.setData([
+      columns.map((column) => column.startMs / 1000),
+      pick("in", 1, false),
+      pick("in", 1, true),
+      pick("out", -1, false),
+      pick("out", -1, true),
+    ]);
+  }
+
+  #options(onHover) {
+    const colour = (name) => () => getComputedStyle(this.#root).getPropertyValue(name).trim();
+    const bars = uPlot.paths.bars({ align: 1, size: [0.72, 60] });
+    const series = (name) => ({ paths: bars, fill: colour(name), width: 0, points: { show: false } });
+    const axis = { stroke: colour("--quiet"), font: FONT, ticks: { show: false } };
+    return {
+      ...this.#size(),
+      padding: [6, 2, 0, 0],
+      legend: { show: false },
+      cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
+      scales: {
+        x: { range: () => this.#span() },
+        y: { range: () => [-this.#top, this.#top] },
+      },
+      axes: [
+        { ...axis, grid: { show: false }, size: 22, space: 64, values: (_, ticks) => ticks.map((s) => minuteTime(s * 1000)) },
+        {
+          ...axis,
+          size: 34,
+          space: 30,
+          grid: { stroke: colour("--hairline"), width: 1 },
+          incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000],
+          values: (_, ticks) => ticks.map((tick) => number(Math.abs(tick))),
+        },
+      ],
+      series: [{}, series("--in"), series("--in-light"), series("--out"), series("--out-light")],
+      tzDate: (s) => uPlot.tzDate(new Date(s * 1000), timezone()),
+      hooks: {
+        drawClear: [(plot) => this.#hatch(plot, colour("--hatch")())],
+        draw: [(plot) => drawZero(plot, colour("--axis")())],
+        setCursor: [(plot) => onHover(this.#hovered(plot))],
+      },
+    };
+  }
+
+  // The pointer's column is the bar it is in, not the nearest left edge.
+  #hovered(plot) {
+    if (!(plot.cursor.left >= 0) || !this.#columns.length) return null;
+    const index = Math.floor((plot.posToVal(plot.cursor.left, "x") * 1000 - this.#columns[0].startMs) / 60_000);
+    return index >= 0 && index < this.#columns.length ? index : null;
+  }
+
+  #span() {
+    const first = (this.#columns[0]?.startMs ?? 0) / 1000;
+    return [first, first + 60 * Math.max(1, this.#columns.length)];
+  }
+
+  #hatch(plot, colour) {
+    const pen = plot.ctx;
+    const { left, top, width, height } = plot.bbox;
+    let hatched = 0;
+    pen.save();
+    pen.beginPath();
+    for (const column of this.#columns) {
+      if (column.isWhole) continue;
+      hatched++;
+      const from = plot.valToPos(column.startMs / 1000, "x", true);
+      const to = plot.valToPos(column.startMs / 1000 + 60, "x", true);
+      pen.rect(from, top, to - from, height);
+    }
+    this.#root.dataset.hatched = String(hatched);
+    pen.clip();
+    pen.beginPath();
+    const step = 7 * devicePixelRatio;
+    for (let x = left - height; hatched && x < left + width; x += step) {
+      pen.moveTo(x, top + height);
+      pen.lineTo(x + height, top);
+    }
+    pen.strokeStyle = colour;
+    pen.lineWidth = 1.5 * devicePixelRatio;
+    pen.stroke();
+    pen.restore();
+  }
+
+  #size() {
+    return { width: Math.max(120, this.#root.clientWidth), height: Math.max(120, this.#root.clientHeight) };
+  }
+
+  #fit() {
+    const size = this.#size();
+    if (size.width !== this.#plot.width || size.height !== this.#plot.height) this.#plot.setSize(size);
+  }
+}
+
+function drawZero(plot, colour) {
+  const y = Math.round(plot.valToPos(0, "y", true));
+  plot.ctx.fillStyle = colour;
+  plot.ctx.fillRect(plot.bbox.left, y, plot.bbox.width, Math.max(1, devicePixelRatio));
+}
