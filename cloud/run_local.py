@@ -1,0 +1,167 @@
+"""The worker of a single box: follows the journal, counts it into panes, commits them.
+
+One rule keeps memory and file the same: cores are fed, then committed. If the commit fails, the cores have already
+moved on, so they are thrown away and restored from the last commit before the same entries are fed again.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from cloud.config import WorkerSettings
+from cloud.process import Effects, LogEntry, Process
+from cloud.store.sqlite import Store, WorkerNote, lock
+from cloud.windows import WindowConfig
+from countline.backoff import Backoff
+from countline.clock import Clock, SystemClock
+from countline.codec import decode
+from countline.errors import Rejected, Unavailable
+from countline.eventlog import Entry, Reader
+from countline.service import Stop
+from countline.telemetry import Log
+
+READER = "worker"
+# How long a fresh entry may lie in the journal before it is seen; a poll costs 2 microseconds.
+POLL_S = 0.02
+# Entries per transaction. Larger batches are no faster, and a stop has to wait for one.
+BATCH = 2_000
+# How often the worker says that it is alive, and tells the journal how far it has come. Not each batch: that is a
+# write into the gateway's file.
+NOTE_EVERY_S = 2.0
+
+_log = Log("cloud.worker")
+
+
+class Worker:
+    """One worker over open files. `step` does one batch; `run` calls it for ever."""
+
+    def __init__(self, settings: WorkerSettings, clock: Clock) -> None:
+        """Open journal and store, and restore the state of the last commit.
+
+        Raises:
+            UsageError: A file is damaged.
+            Unavailable: A file cannot be opened now.
+        """
+        self._config = WindowConfig(settings.pane_s * 1000, int(settings.silent_after_s * 1000))
+        self._clock = clock
+        self._store = Store(Path(settings.store_path), self._config.pane_ms)
+        try:
+            self._process = Process.restore(self._config, self._store.load())
+            self._reader = Reader(Path(settings.log_path), READER)
+        except BaseException:
+            self._store.close()
+            raise
+        self._last_commit_ms = 0
+        self._next_note_s = 0.0
+        self._is_behind = True
+
+    def close(self) -> None:
+        """Close the files."""
+        self._reader.close()
+        self._store.close()
+
+    def restore(self) -> None:
+        """Throw the cores away and go on from the last commit."""
+        self._process = Process.restore(self._config, self._store.load())
+        self._is_behind = True
+
+    def step(self) -> bool:
+        """Process what the journal has, at most one batch, and do what is due.
+
+        Returns:
+            Whether there may be more right away.
+
+        Raises:
+            Unavailable: Nothing was committed; call `restore` before the next step.
+        """
+        try:
+            if self._reader.changed() or self._is_behind:
+                entries = self._reader.read_after(self._process.position, BATCH)
+                self._is_behind = len(entries) == BATCH
+                if entries:
+                    self._commit(self._process.feed(_decoded(entries), entries[-1].id))
+            now_ms = self._clock.now_ms()
+            due_ms = self._process.next_tick_ms()
+            # Whoever still has a backlog to read cannot tell a silent camera from an unread one.
+            if not self._is_behind and due_ms is not None and now_ms >= due_ms:
+                self._commit(self._process.tick(now_ms))
+            self._note()
+        except sqlite3.Error as error:
+            raise Unavailable(f"the journal: {error}") from error
+        return self._is_behind
+
+    def _commit(self, effects: Effects) -> None:
+        now_ms = self._clock.now_ms()
+        behind = self._reader.end() - effects.position if self._is_behind else 0
+        self._store.commit(effects, WorkerNote(now_ms, now_ms, behind))
+        self._last_commit_ms = now_ms
+
+    def _note(self) -> None:
+        if self._clock.monotonic_s() < self._next_note_s:
+            return
+        self._next_note_s = self._clock.monotonic_s() + NOTE_EVERY_S
+        behind = max(0, self._reader.end() - self._process.position)
+        self._store.note(WorkerNote(self._clock.now_ms(), self._last_commit_ms, behind))
+        self._reader.report(self._process.position)
+
+
+def run(settings: WorkerSettings, stop: Stop, clock: Clock | None = None) -> None:
+    """Follow the journal until `stop` is requested.
+
+    Raises:
+        UsageError: Another worker writes this store, or a file is damaged.
+    """
+    clock = clock or SystemClock()
+    backoff = Backoff()
+    with lock(Path(settings.store_path)):
+        worker = _open(settings, stop, clock, backoff)
+        if worker is None:
+            return
+        try:
+            _log.info("worker started", store=settings.store_path)
+            _follow(worker, stop, backoff)
+        finally:
+            worker.close()
+    _log.info("worker stopped")
+
+
+def _open(settings: WorkerSettings, stop: Stop, clock: Clock, backoff: Backoff) -> Worker | None:
+    while not stop.is_requested():
+        try:
+            return Worker(settings, clock)
+        except Unavailable as error:
+            wait_s = backoff.next_delay_s()
+            _log.warning("cannot open the files, trying again", what=error.what, wait_s=round(wait_s, 2))
+            stop.wait(wait_s)
+    return None
+
+
+def _follow(worker: Worker, stop: Stop, backoff: Backoff) -> None:
+    is_broken = False
+    while not stop.is_requested():
+        try:
+            if is_broken:
+                worker.restore()
+                is_broken = False
+            has_more = worker.step()
+        except Unavailable as error:
+            is_broken = True
+            wait_s = backoff.next_delay_s()
+            _log.warning("cannot commit, trying again", what=error.what, wait_s=round(wait_s, 2))
+            stop.wait(wait_s)
+        else:
+            backoff.reset()
+            if not has_more:
+                stop.wait(POLL_S)
+
+
+def _decoded(entries: Sequence[Entry]) -> list[LogEntry]:
+    decoded: list[LogEntry] = []
+    for entry in entries:
+        envelope = decode(entry.envelope)
+        if isinstance(envelope, Rejected):
+            # The gateway admits only what it can read, so this is a damaged journal or an older program.
+            _log.error("unreadable entry in the journal, left out", id=entry.id, reason=envelope.reason)
+        else:
+            decoded.append(LogEntry(entry.id, entry.received_at_ms, envelope))
+    return decoded

@@ -1,0 +1,680 @@
+"""Results of a single box in one SQLite file: one writer (the worker), any number of readers (the API).
+
+Everything that one batch changes is one transaction: panes, cameras, the memory of seen events, the position in the
+log, and the row of `updates` that the live feed reads. After a crash the store says exactly how far the worker came.
+
+The file is opened with `synchronous = NORMAL`: a crash of the process loses nothing; a power cut may take the last
+transactions, whole ones, newest first, and the worker then reads the same entries of the log again. For this the log
+keeps its entries longer than a checkpoint takes.
+"""
+
+import contextlib
+import fcntl
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from cloud.process import CameraChange, DeviceChange, Effects, LedgerChange, ProcessState
+from cloud.windows import (
+    COMPLETE_COVERAGE,
+    CameraSnapshot,
+    CameraView,
+    CountCell,
+    PaneChange,
+    PaneStatus,
+    ZoneCell,
+    ZoneTally,
+)
+from countline.dedupe import DeviceState
+from countline.errors import Unavailable, UsageError
+from countline.eventlog import connect
+from countline.events import Direction
+
+SCHEMA_VERSION = 1
+# Batches that a live feed may fall behind before it reads everything anew: minutes of a busy site.
+KEEP_UPDATES = 10_000
+# What a reader assumes until the worker has written the length of its panes.
+DEFAULT_PANE_MS = 10_000
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (
+    name TEXT PRIMARY KEY,
+    value ANY NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS cameras (
+    no INTEGER PRIMARY KEY,
+    camera TEXT NOT NULL UNIQUE,
+    view BLOB NOT NULL,
+    state BLOB NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS panes (
+    camera INTEGER NOT NULL,
+    start_ms INTEGER NOT NULL,
+    watched_ms INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    PRIMARY KEY (camera, start_ms)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS counts (
+    camera INTEGER NOT NULL,
+    start_ms INTEGER NOT NULL,
+    line TEXT NOT NULL,
+    direction TEXT NOT NULL,
+    cls TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    PRIMARY KEY (camera, start_ms, line, direction, cls)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS zone_panes (
+    camera INTEGER NOT NULL,
+    start_ms INTEGER NOT NULL,
+    zone TEXT NOT NULL,
+    cls TEXT NOT NULL,
+    weighted_ms INTEGER NOT NULL,
+    held_ms INTEGER NOT NULL,
+    max_n INTEGER,
+    min_n INTEGER,
+    last_n INTEGER,
+    last_ms INTEGER NOT NULL,
+    visits INTEGER NOT NULL,
+    dwell_ms INTEGER NOT NULL,
+    PRIMARY KEY (camera, start_ms, zone, cls)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS devices (
+    site TEXT NOT NULL,
+    device TEXT NOT NULL,
+    state BLOB NOT NULL,
+    PRIMARY KEY (site, device)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS ledger (
+    site TEXT NOT NULL,
+    device TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    counted INTEGER NOT NULL,
+    duplicates INTEGER NOT NULL,
+    refused INTEGER NOT NULL,
+    crossings INTEGER NOT NULL,
+    contiguous INTEGER NOT NULL,
+    missing BLOB NOT NULL,
+    PRIMARY KEY (site, device, epoch)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS updates (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    body BLOB NOT NULL
+) STRICT;
+"""
+
+_SET_META = (
+    "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+)
+_SET_PANE = (
+    "INSERT INTO panes (camera, start_ms, watched_ms, status, revision) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET watched_ms = excluded.watched_ms, status = excluded.status, revision = excluded.revision"
+)
+# The status of a pane that only the store knows follows from its coverage; the core sends 'provisional' for it.
+_ADD_PANE = (
+    "INSERT INTO panes (camera, start_ms, watched_ms, status, revision)"
+    " VALUES (:camera, :start_ms, :watched_ms, iif(:watched_ms >= :enough_ms, 'complete', 'incomplete'), :revision)"
+    " ON CONFLICT DO UPDATE SET watched_ms = watched_ms + excluded.watched_ms,"
+    " status = iif(watched_ms + excluded.watched_ms >= :enough_ms, 'complete', 'incomplete'),"
+    " revision = revision + excluded.revision RETURNING watched_ms, status, revision"
+)
+_SET_COUNT = (
+    "INSERT INTO counts (camera, start_ms, line, direction, cls, n) VALUES (?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET n = excluded.n"
+)
+_ADD_COUNT = (
+    "INSERT INTO counts (camera, start_ms, line, direction, cls, n) VALUES (?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET n = n + excluded.n"
+)
+_INSERT_ZONE = (
+    "INSERT INTO zone_panes (camera, start_ms, zone, cls, weighted_ms, held_ms, max_n, min_n, last_n, last_ms,"
+    " visits, dwell_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+)
+_SET_ZONE = _INSERT_ZONE + (
+    "weighted_ms = excluded.weighted_ms, held_ms = excluded.held_ms, max_n = excluded.max_n, min_n = excluded.min_n,"
+    " last_n = excluded.last_n, last_ms = excluded.last_ms, visits = excluded.visits, dwell_ms = excluded.dwell_ms"
+)
+_ADD_ZONE = _INSERT_ZONE + (
+    "weighted_ms = weighted_ms + excluded.weighted_ms, held_ms = held_ms + excluded.held_ms,"
+    " max_n = coalesce(max(max_n, excluded.max_n), max_n, excluded.max_n),"
+    " min_n = coalesce(min(min_n, excluded.min_n), min_n, excluded.min_n),"
+    " last_n = iif(excluded.last_ms >= last_ms, excluded.last_n, last_n), last_ms = max(last_ms, excluded.last_ms),"
+    " visits = visits + excluded.visits, dwell_ms = dwell_ms + excluded.dwell_ms"
+)
+_ADD_LEDGER = (
+    "INSERT INTO ledger (site, device, epoch, counted, duplicates, refused, crossings, contiguous, missing)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET counted = counted + excluded.counted,"
+    " duplicates = duplicates + excluded.duplicates, refused = refused + excluded.refused,"
+    " crossings = crossings + excluded.crossings, contiguous = excluded.contiguous, missing = excluded.missing"
+)
+
+_json = msgspec.json.Encoder()
+_msgpack = msgspec.msgpack.Encoder()
+_view = msgspec.json.Decoder(CameraView)
+_snapshot = msgspec.msgpack.Decoder(CameraSnapshot)
+_device = msgspec.msgpack.Decoder(DeviceState)
+_gaps = msgspec.json.Decoder(list[tuple[int, int]])
+
+
+class PaneUpdate(Struct, frozen=True):
+    """A pane as it is in the store after a commit, with what that commit added to it."""
+
+    camera: str
+    start_ms: int
+    watched_ms: int
+    status: PaneStatus
+    revision: int
+    counts: tuple[CountCell, ...] = ()
+    zones: tuple[ZoneCell, ...] = ()
+
+
+class Update(Struct, frozen=True):
+    """What one commit changed, for the live feed."""
+
+    panes: list[PaneUpdate] = []
+    cameras: list[CameraView] = []
+
+
+_update = msgspec.json.Decoder(Update)
+
+
+class WorkerNote(Struct, frozen=True):
+    """What the worker says of itself.
+
+    Attributes:
+        alive_ms: When it last said so.
+        last_commit_ms: When it last committed results; 0 if never.
+        behind: Entries of the log that wait for it.
+    """
+
+    alive_ms: int = 0
+    last_commit_ms: int = 0
+    behind: int = 0
+
+
+_note = msgspec.json.Decoder(WorkerNote)
+
+
+class CountRow(NamedTuple):
+    """Crossings of one series in one step of time."""
+
+    camera: str
+    line: str
+    direction: str
+    cls: str
+    step_ms: int
+    n: int
+
+
+class CoverageRow(NamedTuple):
+    """How well one camera was watched in one step of time."""
+
+    camera: str
+    step_ms: int
+    watched_ms: int
+    revision: int
+    is_provisional: bool
+    is_incomplete: bool
+
+
+class ZoneTotal(NamedTuple):
+    """A zone's day."""
+
+    camera: str
+    zone: str
+    visits: int
+    dwell_ms: int
+    max_n: int
+
+
+class Picture(NamedTuple):
+    """Everything a live feed starts from, as of one moment.
+
+    Attributes:
+        seq: The newest update that is part of it.
+        cameras: All of them.
+        counts: Totals of the day: camera, line, direction, class, n.
+        zones: Zones of the day.
+        panes: The newest panes.
+    """
+
+    seq: int
+    cameras: list[CameraView]
+    counts: list[tuple[str, str, str, str, int]]
+    zones: list[ZoneTotal]
+    panes: list[PaneUpdate]
+
+
+@contextlib.contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold the right to write the store at `path`; it ends with the process, however that ends.
+
+    Raises:
+        UsageError: Another worker holds it, or the folder cannot be written.
+    """
+    lock_path = path.with_name(path.name + ".lock")
+    try:
+        file = lock_path.open("w")
+    except OSError as error:
+        raise UsageError(f"Cannot write next to the store {path}: {error.strerror}.") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(
+                f"Another worker already writes the store {path}: stop it, or use another data folder."
+            ) from error
+        yield
+
+
+@contextlib.contextmanager
+def trouble(path: Path) -> Iterator[None]:
+    """Turn what SQLite says into one of the three kinds of trouble.
+
+    Raises:
+        Unavailable: The disk is full, the file is locked or cannot be reached now.
+        UsageError: The file is damaged or is no store.
+    """
+    try:
+        yield
+    except (sqlite3.OperationalError, sqlite3.InterfaceError) as error:
+        raise Unavailable(f"{path}: {error}") from error
+    except (sqlite3.DatabaseError, msgspec.DecodeError) as error:
+        raise UsageError(_damaged(path, str(error))) from error
+
+
+def _damaged(path: Path, reason: str) -> str:
+    return (
+        f"The store {path} is damaged or not a store of Countline ({reason}): move it away and start again; "
+        "a new one is counted from what the log still holds."
+    )
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    try:
+        connection = connect(path, synchronous="NORMAL")
+    except Unavailable as error:
+        if isinstance(error.__cause__, sqlite3.DatabaseError) and not isinstance(
+            error.__cause__, sqlite3.OperationalError
+        ):
+            raise UsageError(_damaged(path, str(error.__cause__))) from error
+        raise
+    try:
+        with trouble(path):
+            connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
+            _check_version(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+    row = connection.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
+    if row is None:
+        connection.execute(_SET_META, ("schema", SCHEMA_VERSION))
+    elif row[0] != SCHEMA_VERSION:
+        raise UsageError(
+            f"The store {path} has format {row[0]}, this version reads format {SCHEMA_VERSION}: "
+            "use the version that wrote it, or another data folder."
+        )
+
+
+class Store:
+    """The writer's side. Not thread-safe."""
+
+    def __init__(self, path: Path, pane_ms: int) -> None:
+        """Open or make the store; hold `lock(path)` for as long as it is open.
+
+        Raises:
+            UsageError: It is damaged, or was made with panes of another length.
+            Unavailable: It cannot be opened now.
+        """
+        self._path = path
+        self._pane_ms = pane_ms
+        self._connection = _open(path)
+        self._numbers: dict[str, int] = {}
+        try:
+            with trouble(path):
+                self._check_pane()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _check_pane(self) -> None:
+        row = self._connection.execute("SELECT value FROM meta WHERE name = 'pane_ms'").fetchone()
+        if row is None:
+            self._connection.execute(_SET_META, ("pane_ms", self._pane_ms))
+        elif row[0] != self._pane_ms:
+            raise UsageError(
+                f"The store {self._path} has panes of {row[0] / 1000:g} s: "
+                f"set pane_s: {row[0] // 1000} again, or use another data folder."
+            )
+
+    def load(self) -> ProcessState:
+        """Return the state as of the last commit.
+
+        Raises:
+            UsageError: It cannot be read.
+            Unavailable: Not now.
+        """
+        with trouble(self._path):
+            position = self._connection.execute("SELECT value FROM meta WHERE name = 'position'").fetchone()
+            cameras = self._connection.execute("SELECT state FROM cameras ORDER BY no").fetchall()
+            devices = self._connection.execute("SELECT site, device, state FROM devices").fetchall()
+            return ProcessState(
+                position[0] if position else 0,
+                tuple(_snapshot.decode(state) for (state,) in cameras),
+                tuple(DeviceChange(site, device, _device.decode(state)) for site, device, state in devices),
+            )
+
+    def commit(self, effects: Effects, note: WorkerNote) -> None:
+        """Write all effects of one batch, or none.
+
+        Raises:
+            Unavailable: Nothing was written. The caller restores its cores by `load` before it tries again.
+            UsageError: The file is damaged.
+        """
+        with trouble(self._path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._write(effects, note)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._numbers.clear()
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def note(self, note: WorkerNote) -> None:
+        """Say that the worker is alive, outside of any batch.
+
+        Raises:
+            Unavailable: Not now.
+        """
+        with trouble(self._path):
+            self._connection.execute(_SET_META, ("worker", _json.encode(note)))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def _write(self, effects: Effects, note: WorkerNote) -> None:
+        self._write_cameras(effects.cameras)
+        panes = [self._write_pane(pane) for pane in effects.panes]
+        self._connection.executemany(
+            "INSERT INTO devices (site, device, state) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET state = excluded.state",
+            [(change.site, change.device, _msgpack.encode(change.state)) for change in effects.devices],
+        )
+        self._connection.executemany(_ADD_LEDGER, [_ledger_row(change) for change in effects.ledger])
+        self._connection.execute(_SET_META, ("position", effects.position))
+        self._connection.execute(_SET_META, ("worker", _json.encode(note)))
+        if panes or effects.cameras:
+            update = Update(panes, [change.view for change in effects.cameras])
+            cursor = self._connection.execute(
+                "INSERT INTO updates (body) VALUES (?)", (_json.encode(update),)
+            )
+            self._connection.execute(
+                "DELETE FROM updates WHERE seq <= ?", ((cursor.lastrowid or 0) - KEEP_UPDATES,)
+            )
+
+    def _write_cameras(self, changes: Sequence[CameraChange]) -> None:
+        for change in changes:
+            row = self._connection.execute(
+                "INSERT INTO cameras (camera, view, state) VALUES (?, ?, ?)"
+                " ON CONFLICT (camera) DO UPDATE SET view = excluded.view, state = excluded.state RETURNING no",
+                (change.view.id, _json.encode(change.view), _msgpack.encode(change.state)),
+            ).fetchone()
+            self._numbers[change.view.id] = row[0]
+
+    def _write_pane(self, pane: PaneChange) -> PaneUpdate:
+        # Windows never change a pane without changing their camera, so its number is known by now.
+        camera = self._numbers[pane.camera]
+        if pane.is_absolute:
+            return self._replace_pane(camera, pane)
+        return self._add_to_pane(camera, pane)
+
+    def _replace_pane(self, camera: int, pane: PaneChange) -> PaneUpdate:
+        start_ms = pane.start_ms
+        self._connection.execute(
+            _SET_PANE, (camera, start_ms, pane.watched_ms, pane.status.value, pane.revision)
+        )
+        changed = [cell for cell in pane.counts if cell.added]
+        self._connection.executemany(_SET_COUNT, [_count_row(camera, start_ms, cell) for cell in changed])
+        self._connection.executemany(_SET_ZONE, [_zone_row(camera, start_ms, cell) for cell in pane.zones])
+        return PaneUpdate(
+            pane.camera, start_ms, pane.watched_ms, pane.status, pane.revision, pane.counts, pane.zones
+        )
+
+    def _add_to_pane(self, camera: int, pane: PaneChange) -> PaneUpdate:
+        start_ms = pane.start_ms
+        (row,) = self._connection.execute(
+            _ADD_PANE,
+            {
+                "camera": camera,
+                "start_ms": start_ms,
+                "watched_ms": pane.watched_ms,
+                "revision": pane.revision,
+                "enough_ms": COMPLETE_COVERAGE * self._pane_ms,
+            },
+        ).fetchall()
+        self._connection.executemany(_ADD_COUNT, [_count_row(camera, start_ms, cell) for cell in pane.counts])
+        self._connection.executemany(_ADD_ZONE, [_zone_row(camera, start_ms, cell) for cell in pane.zones])
+        counts = _read_counts(self._connection, camera, start_ms)
+        zones = _read_zones(self._connection, camera, start_ms)
+        added = {(cell.line, cell.direction, cell.cls): cell.n for cell in pane.counts}
+        visits = {(cell.zone, cell.cls): (cell.added_visits, cell.added_dwell_ms) for cell in pane.zones}
+        return PaneUpdate(
+            pane.camera,
+            start_ms,
+            row[0],
+            PaneStatus(row[1]),
+            row[2],
+            tuple(
+                CountCell(
+                    cell.line,
+                    cell.direction,
+                    cell.cls,
+                    cell.n,
+                    added.get((cell.line, cell.direction, cell.cls), 0),
+                )
+                for cell in counts
+            ),
+            tuple(
+                ZoneCell(cell.zone, cell.cls, cell.tally, *visits.get((cell.zone, cell.cls), (0, 0)))
+                for cell in zones
+            ),
+        )
+
+
+def _count_row(camera: int, start_ms: int, cell: CountCell) -> tuple[object, ...]:
+    return camera, start_ms, cell.line, cell.direction.value, cell.cls, cell.n
+
+
+def _zone_row(camera: int, start_ms: int, cell: ZoneCell) -> tuple[object, ...]:
+    return camera, start_ms, cell.zone, cell.cls, *msgspec.structs.astuple(cell.tally)
+
+
+def _ledger_row(change: LedgerChange) -> tuple[object, ...]:
+    return (*msgspec.structs.astuple(change)[:-1], _json.encode(change.missing))
+
+
+def _read_counts(connection: sqlite3.Connection, camera: int, start_ms: int) -> list[CountCell]:
+    rows = connection.execute(
+        "SELECT line, direction, cls, n FROM counts WHERE camera = ? AND start_ms = ?", (camera, start_ms)
+    )
+    return [CountCell(line, Direction(direction), cls, n) for line, direction, cls, n in rows]
+
+
+def _read_zones(connection: sqlite3.Connection, camera: int, start_ms: int) -> list[ZoneCell]:
+    rows = connection.execute(
+        "SELECT zone, cls, weighted_ms, held_ms, max_n, min_n, last_n, last_ms, visits, dwell_ms"
+        " FROM zone_panes WHERE camera = ? AND start_ms = ?",
+        (camera, start_ms),
+    )
+    return [ZoneCell(zone, cls, ZoneTally(*tally)) for zone, cls, *tally in rows]
+
+
+class StoreReader:
+    """A reader's side, in a connection of its own. Not thread-safe; reads only."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the store; it is made if the worker has not yet done so.
+
+        Raises:
+            UsageError: It is damaged.
+            Unavailable: It cannot be opened now.
+        """
+        self._path = path
+        self._connection = _open(path)
+        self._connection.execute("PRAGMA query_only = ON")
+        self._seen_version = -1
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def changed(self) -> bool:
+        """Say whether the worker has committed since the last call. Costs microseconds.
+
+        Raises:
+            Unavailable: Not now.
+        """
+        with trouble(self._path):
+            (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        changed = version != self._seen_version
+        self._seen_version = version
+        return changed
+
+    @contextlib.contextmanager
+    def _snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Read several tables as of one moment."""
+        with trouble(self._path):
+            self._connection.execute("BEGIN")
+            try:
+                yield self._connection
+            finally:
+                self._connection.execute("COMMIT")
+
+    def pane_ms(self) -> int:
+        """Return the length of panes."""
+        with trouble(self._path):
+            row = self._connection.execute("SELECT value FROM meta WHERE name = 'pane_ms'").fetchone()
+        return row[0] if row else DEFAULT_PANE_MS
+
+    def note(self) -> WorkerNote:
+        """Return what the worker said of itself last."""
+        with trouble(self._path):
+            row = self._connection.execute("SELECT value FROM meta WHERE name = 'worker'").fetchone()
+            return _note.decode(row[0]) if row else WorkerNote()
+
+    def updates_after(self, seq: int, limit: int = 500) -> list[tuple[int, Update]] | None:
+        """Return the commits after `seq`, oldest first; None if some of them are gone already."""
+        with trouble(self._path):
+            rows = self._connection.execute(
+                "SELECT seq, body FROM updates WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)
+            ).fetchall()
+            if rows and rows[0][0] != seq + 1:
+                return None
+            return [(number, _update.decode(body)) for number, body in rows]
+
+    def picture(self, day_from_ms: int, day_to_ms: int, panes_from_ms: int) -> Picture:
+        """Return all that a live feed starts from.
+
+        Args:
+            day_from_ms: Start of the day whose totals are wanted.
+            day_to_ms: Its end, exclusive.
+            panes_from_ms: Single panes from here on are wanted too.
+        """
+        with self._snapshot() as connection:
+            (seq,) = connection.execute("SELECT COALESCE(MAX(seq), 0) FROM updates").fetchone()
+            cameras = connection.execute("SELECT no, view FROM cameras ORDER BY camera").fetchall()
+            views = {no: _view.decode(view) for no, view in cameras}
+            counts: list[tuple[str, str, str, str, int]] = []
+            zones: list[ZoneTotal] = []
+            panes: list[PaneUpdate] = []
+            for no, view in views.items():
+                bounds = (no, day_from_ms, day_to_ms)
+                counts += [(view.id, *row) for row in connection.execute(_DAY_COUNTS, bounds)]
+                zones += [ZoneTotal(view.id, *row) for row in connection.execute(_DAY_ZONES, bounds)]
+                rows = connection.execute(_NEW_PANES, (no, panes_from_ms)).fetchall()
+                panes += [_pane_update(connection, no, view.id, row) for row in rows]
+        return Picture(seq, list(views.values()), counts, zones, panes)
+
+    def cameras(self) -> dict[int, CameraView]:
+        """Return all cameras by their number in the store."""
+        with trouble(self._path):
+            rows = self._connection.execute("SELECT no, view FROM cameras ORDER BY camera").fetchall()
+            return {no: _view.decode(view) for no, view in rows}
+
+    def counts(self, cameras: dict[int, str], from_ms: int, to_ms: int, step_ms: int) -> list[CountRow]:
+        """Return crossings of `[from_ms, to_ms)`, summed per series and step.
+
+        Args:
+            cameras: The cameras wanted, by number.
+            from_ms: Start of a pane.
+            to_ms: Start of a pane.
+            step_ms: Steps begin at multiples of it; a multiple of the pane's length.
+        """
+        rows: list[CountRow] = []
+        with trouble(self._path):
+            for no, camera in cameras.items():
+                found = self._connection.execute(_COUNTS, (step_ms, no, from_ms, to_ms))
+                rows += [CountRow._make((camera, *row)) for row in found]
+        return rows
+
+    def coverage(self, cameras: dict[int, str], from_ms: int, to_ms: int, step_ms: int) -> list[CoverageRow]:
+        """Return how well cameras were watched within `[from_ms, to_ms)`, per step; see `counts`."""
+        rows: list[CoverageRow] = []
+        with trouble(self._path):
+            for no, camera in cameras.items():
+                found = self._connection.execute(_COVERAGE, (step_ms, no, from_ms, to_ms))
+                rows += [
+                    CoverageRow(camera, step, watched_ms, revision, bool(provisional), bool(incomplete))
+                    for step, watched_ms, revision, provisional, incomplete in found
+                ]
+        return rows
+
+    def ledger(self) -> list[LedgerChange]:
+        """Return the account of every device and epoch."""
+        with trouble(self._path):
+            rows = self._connection.execute("SELECT * FROM ledger ORDER BY site, device, epoch").fetchall()
+            return [LedgerChange(*row[:-1], _gaps.decode(row[-1])) for row in rows]
+
+
+_DAY_COUNTS = (
+    "SELECT line, direction, cls, SUM(n) FROM counts WHERE camera = ? AND start_ms >= ? AND start_ms < ?"
+    " GROUP BY line, direction, cls"
+)
+_DAY_ZONES = (
+    "SELECT zone, SUM(visits), SUM(dwell_ms), COALESCE(MAX(iif(cls = '', max_n, NULL)), 0) FROM zone_panes"
+    " WHERE camera = ? AND start_ms >= ? AND start_ms < ? GROUP BY zone"
+)
+_NEW_PANES = "SELECT start_ms, watched_ms, status, revision FROM panes WHERE camera = ? AND start_ms >= ? ORDER BY start_ms"
+_COUNTS = (
+    "SELECT line, direction, cls, start_ms / ?1 * ?1 AS step_ms, SUM(n) FROM counts"
+    " WHERE camera = ?2 AND start_ms >= ?3 AND start_ms < ?4 GROUP BY line, direction, cls, step_ms"
+)
+_COVERAGE = (
+    "SELECT start_ms / ?1 * ?1 AS step_ms, SUM(watched_ms), SUM(revision), MAX(status = 'provisional'),"
+    " MAX(status = 'incomplete') FROM panes WHERE camera = ?2 AND start_ms >= ?3 AND start_ms < ?4 GROUP BY step_ms"
+)
+
+
+def _pane_update(
+    connection: sqlite3.Connection, no: int, camera: str, row: tuple[int, int, str, int]
+) -> PaneUpdate:
+    start_ms, watched_ms, status, revision = row
+    return PaneUpdate(
+        camera,
+        start_ms,
+        watched_ms,
+        PaneStatus(status),
+        revision,
+        tuple(_read_counts(connection, no, start_ms)),
+        tuple(_read_zones(connection, no, start_ms)),
+    )
