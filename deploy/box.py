@@ -17,7 +17,6 @@ import json
 import os
 import shutil
 import socket
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +32,7 @@ from deploy import config, terminal
 from deploy.broker import BrokerSettings, choose, is_listening
 from deploy.config import BoxSettings, Paths
 from deploy.material import model_file
+from deploy.part import own_process
 from edge.config import CameraSettings, source_kind
 
 LOOPBACK = "127.0.0.1"
@@ -123,7 +123,9 @@ def plan(box: BoxSettings, *, model: str, log_level: str = "warning") -> list[Pa
     return [
         Part(
             name=name,
-            arguments=_arguments(name, paths, log_level),
+            arguments=own_process(
+                "deploy.part", name, "--lock", str(paths.parts_lock), "--log-level", log_level
+            ),
             settings=msgspec.json.encode(own[name]),
             ready=ready.get(name),
             drain_s=DRAIN_S[name],
@@ -132,12 +134,9 @@ def plan(box: BoxSettings, *, model: str, log_level: str = "warning") -> list[Pa
     ]
 
 
-def _arguments(name: str, paths: Paths, log_level: str) -> list[str]:
-    # -P: an `edge` folder in the person's working directory must not pass for ours.
-    return [sys.executable, "-P", "-m", "deploy.part", name, "--lock", str(paths.parts_lock), "--log-level", log_level]
-
-
-async def _run(box: BoxSettings, parts: Sequence[Part], stop: Stop, console: Console, options: Options) -> None:
+async def _run(
+    box: BoxSettings, parts: Sequence[Part], stop: Stop, console: Console, options: Options
+) -> None:
     watcher = asyncio.create_task(_show(box, stop, console, options))
     try:
         await Supervisor(parts, stop).run(STOP_ORDER)
@@ -169,17 +168,29 @@ async def _show(box: BoxSettings, stop: Stop, console: Console, options: Options
 def facts(box: BoxSettings, options: Options) -> list[tuple[str, str]]:
     """Return the rows of the start banner: name and text."""
     rows: list[tuple[str, str]] = []
-    for camera in map(config.with_default_line, box.cameras):
-        names = [f"line {line.name}" for line in camera.lines] + [f"zone {zone.name}" for zone in camera.zones]
+    for camera in box.cameras:
+        names = [f"line {line.name}" for line in camera.lines] + [
+            f"zone {zone.name}" for zone in camera.zones
+        ]
         source = str(config.shown(camera)["source"])  # type: ignore[index] - a Struct is shown as a dict
-        rows.append(("camera", f"{camera.name}: {source}; {', '.join(names)}"))
-    pictures = "shown on the page, on this machine only" if box.preview.enabled else "never leave the counting process"
+        rows.append(
+            ("camera", f"{camera.name}: {source}; {', '.join(names) or 'one line across the middle'}")
+        )
+    pictures = (
+        "shown on the page, on this machine only"
+        if box.preview.enabled
+        else "never leave the counting process"
+    )
     if box.preview.enabled and not _is_local(box):
         pictures = "shown on the page to whoever has the token"
     rows += [
         ("pictures", pictures),
         ("data", str(Paths(box.data_dir).folder)),
-        ("broker", {"embedded": "embedded"}.get(choose(box.broker.prefer), "mosquitto") + f", {LOOPBACK}:{box.broker.port}"),
+        (
+            "broker",
+            {"embedded": "embedded"}.get(choose(box.broker.prefer), "mosquitto")
+            + f", {LOOPBACK}:{box.broker.port}",
+        ),
         *options.notes,
         ("stop", "Ctrl-C"),
     ]
@@ -198,7 +209,10 @@ def status_line(box: BoxSettings) -> str:
             words.append(f"{name} {float(camera.get('fps') or 0):.1f} fps")
         else:
             words.append(f"{name} {state} {camera.get('reason') or ''}".rstrip())
-    return " · ".join(words[:4]) + (f" · and {len(words) - 4} more" if len(words) > 4 else "") or "waiting for the first picture"
+    return (
+        " · ".join(words[:4]) + (f" · and {len(words) - 4} more" if len(words) > 4 else "")
+        or "waiting for the first picture"
+    )
 
 
 def _ask(box: BoxSettings, path: str) -> Any:
@@ -293,13 +307,19 @@ def check_disk(folder: Path) -> None:
             probe.unlink(missing_ok=True)
     free_mb = shutil.disk_usage(folder).free // 1_000_000
     if free_mb < MIN_FREE_MB:
-        raise UsageError(f"The disk of {folder} is full: {free_mb} MB are free, {MIN_FREE_MB} MB are needed. Make room, or choose another folder with --data-dir.")
+        raise UsageError(
+            f"The disk of {folder} is full: {free_mb} MB are free, {MIN_FREE_MB} MB are needed. Make room, or choose another folder with --data-dir."
+        )
 
 
 def _unwritable(folder: Path, error: OSError) -> UsageError:
     if error.errno == errno.ENOSPC:
-        return UsageError(f"The disk of {folder} is full: make room, or choose another folder with --data-dir.")
-    return UsageError(f"The data folder {folder} cannot be written ({error.strerror}): choose another with --data-dir, or mend its permissions.")
+        return UsageError(
+            f"The disk of {folder} is full: make room, or choose another folder with --data-dir."
+        )
+    return UsageError(
+        f"The data folder {folder} cannot be written ({error.strerror}): choose another with --data-dir, or mend its permissions."
+    )
 
 
 def check_source(camera: CameraSettings) -> None:
@@ -309,7 +329,9 @@ def check_source(camera: CameraSettings) -> None:
         return
     path = Path(camera.source.removeprefix("mot:")).expanduser()
     if not path.exists():
-        raise UsageError(f"Camera {camera.name!r}: there is no file or folder {camera.source.removeprefix('mot:')!r}.")
+        raise UsageError(
+            f"Camera {camera.name!r}: there is no file or folder {camera.source.removeprefix('mot:')!r}."
+        )
 
 
 def check_port(host: str, port: int) -> None:
@@ -318,8 +340,12 @@ def check_port(host: str, port: int) -> None:
         _bind(host, port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise UsageError(f"Port {port} is in use on {host}: stop what runs there, or choose another with --port.") from error
-        raise UsageError(f"Cannot listen on {host} port {port} ({error.strerror}): choose another with --host and --port.") from error
+            raise UsageError(
+                f"Port {port} is in use on {host}: stop what runs there, or choose another with --port."
+            ) from error
+        raise UsageError(
+            f"Cannot listen on {host} port {port} ({error.strerror}): choose another with --host and --port."
+        ) from error
 
 
 def next_free_port(host: str, port: int) -> int:
@@ -332,7 +358,9 @@ def next_free_port(host: str, port: int) -> int:
         with contextlib.suppress(OSError):
             _bind(host, candidate)
             return candidate
-    raise UsageError(f"Ports {port} to {port + _MAX_PORT_TRIES - 1} are all in use on {host}: choose another with --port.")
+    raise UsageError(
+        f"Ports {port} to {port + _MAX_PORT_TRIES - 1} are all in use on {host}: choose another with --port."
+    )
 
 
 def free_port() -> int:

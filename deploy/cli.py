@@ -1,3 +1,4 @@
+# ruff: noqa: FBT002, PLC0415, PLR0913, PLR0917 - options are arguments here, and heavy imports wait for their command
 """The `countline` command.
 
 Results go to standard output, messages to standard error. Exit codes: 0 done, 1 failed, 2 a person has to mend
@@ -31,10 +32,15 @@ app = typer.Typer(
     rich_markup_mode=None,  # drawing boxes around the help takes longer than all the rest of it
     add_completion=False,
 )
-settings_app = typer.Typer(rich_markup_mode=None, help="Look at settings: schema, show, check, example.", no_args_is_help=True)
+settings_app = typer.Typer(
+    rich_markup_mode=None, help="Look at settings: schema, show, check, example.", no_args_is_help=True
+)
 app.add_typer(settings_app, name="config")
 
-ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="A YAML file; countline.yaml of this folder if there is one.")]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="A YAML file; countline.yaml of this folder if there is one."),
+]
 DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="Where counts are kept.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Show what the parts log.")]
 
@@ -44,12 +50,15 @@ def demo(
     port: Annotated[int, typer.Option(help="Of the page; the next free one if it is in use.")] = 8088,
     data_dir: DataDirOption = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what earlier demos counted.")] = False,
-    synthetic: Annotated[bool, typer.Option("--synthetic", help="Show the made-up scene; fetches nothing.")] = False,
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="Show the made-up scene; fetches nothing.")
+    ] = False,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     verbose: VerboseOption = False,
 ) -> None:
     """Count people in a real video, live on a page on this machine."""
-    from deploy import demo as shop, terminal
+    from deploy import demo as shop
+    from deploy import terminal
 
     options = shop.DemoOptions(port, data_dir, fresh, synthetic, open_, "info" if verbose else "warning")
     shop.run(options, _stop_on_signals(), terminal.messages())
@@ -57,11 +66,20 @@ def demo(
 
 @app.command()
 def up(
-    camera: Annotated[list[str] | None, typer.Option("--camera", help="rtsp://..., a video file, 0 for a USB camera, synthetic: ... (again for more).")] = None,
-    line: Annotated[str, typer.Option("--line", help='Count over this line: "x1,y1,x2,y2", pixels or fractions.')] = "",
+    camera: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--camera", help="rtsp://..., a video file, 0 for a USB camera, synthetic: ... (again for more)."
+        ),
+    ] = None,
+    line: Annotated[
+        str, typer.Option("--line", help='Count over this line: "x1,y1,x2,y2", pixels or fractions.')
+    ] = "",
     config: ConfigOption = None,
     port: Annotated[int | None, typer.Option(help="Of the page.")] = None,
-    host: Annotated[str | None, typer.Option(help="What to listen on; anything but loopback needs a token.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="What to listen on; anything but loopback needs a token.")
+    ] = None,
     data_dir: DataDirOption = None,
     preview: Annotated[bool, typer.Option("--preview", help="Show pictures on the page.")] = False,
     verbose: VerboseOption = False,
@@ -78,17 +96,22 @@ def up(
     elif line:
         raise UsageError("--line goes with --camera; with a config file, put the line under its camera.")
     if not settings.cameras:
-        raise UsageError('There is no camera to count: give --camera SOURCE, or --config FILE with one under "cameras:".')
+        raise UsageError(
+            'There is no camera to count: give --camera SOURCE, or --config FILE with one under "cameras:".'
+        )
     for one in settings.cameras:
         if not one.lines and not one.zones:
-            console.print(f"Camera {one.name} has no line yet: counting over one across the middle of its picture.")
+            console.print(
+                f"Camera {one.name} has no line yet: counting over one across the middle of its picture."
+            )
     box.up(settings, _stop_on_signals(), console, box.Options(log_level="info" if verbose else "warning"))
 
 
 @app.command()
 def edge(config: ConfigOption = None) -> None:
     """Run only the edge agent: cameras in, counts out to `mqtt`."""
-    from deploy import config as settings, terminal
+    from deploy import config as settings
+    from deploy import terminal
     from deploy.material import model_file
 
     box = _loaded(config)
@@ -118,7 +141,9 @@ def worker(config: ConfigOption = None) -> None:
 
 
 @app.command()
-def api(config: ConfigOption = None, port: Annotated[int | None, typer.Option(help="To listen on.")] = None) -> None:
+def api(
+    config: ConfigOption = None, port: Annotated[int | None, typer.Option(help="To listen on.")] = None
+) -> None:
     """Run only the API and the page."""
     from deploy import config as settings
 
@@ -130,15 +155,23 @@ def api(config: ConfigOption = None, port: Annotated[int | None, typer.Option(he
 @app.command()
 def count(
     source: Annotated[str, typer.Argument(help="A video, a folder of pictures, or mot:det.txt")],
-    lines: Annotated[Path | None, typer.Option("--lines", help="YAML with `lines:` and `zones:`, as under a camera.")] = None,
+    lines: Annotated[
+        Path | None, typer.Option("--lines", help="YAML with `lines:` and `zones:`, as under a camera.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     csv: Annotated[Path | None, typer.Option("--csv", help="Write one row for each crossing.")] = None,
-    annotate: Annotated[Path | None, typer.Option("--annotate", help="Write a video with boxes, lines and counts.")] = None,
+    annotate: Annotated[
+        Path | None, typer.Option("--annotate", help="Write a video with boxes, lines and counts.")
+    ] = None,
     size: Annotated[str, typer.Option("--size", help="WxH of the picture, for mot:")] = "",
     fps: Annotated[float, typer.Option("--fps", help="Frames per second, for mot: and folders.")] = 0.0,
     model: Annotated[str, typer.Option("--model", help="A name from models/ or an ONNX file.")] = "yolo11n",
-    confidence: Annotated[float | None, typer.Option("--confidence", help="Drop detections below it.")] = None,
-    classes: Annotated[list[str] | None, typer.Option("--class", help="Count these (again for more).")] = None,
+    confidence: Annotated[
+        float | None, typer.Option("--confidence", help="Drop detections below it.")
+    ] = None,
+    classes: Annotated[
+        list[str] | None, typer.Option("--class", help="Count these (again for more).")
+    ] = None,
 ) -> None:
     """Count a recording at full speed and print in and out per line and class."""
     from deploy import counting, terminal
@@ -238,7 +271,12 @@ def _loaded(path: Path | None) -> "BoxSettings":
 
 
 def _changed(
-    settings: "BoxSettings", *, port: int | None = None, host: str | None = None, data_dir: Path | None = None, preview: bool = False
+    settings: "BoxSettings",
+    *,
+    port: int | None = None,
+    host: str | None = None,
+    data_dir: Path | None = None,
+    preview: bool = False,
 ) -> "BoxSettings":
     """Return the settings with what the command line says in their place."""
     import msgspec
@@ -246,7 +284,9 @@ def _changed(
     replace = msgspec.structs.replace
     try:
         if port is not None or host is not None:
-            new = replace(settings.api, port=settings.api.port if port is None else port, host=host or settings.api.host)
+            new = replace(
+                settings.api, port=settings.api.port if port is None else port, host=host or settings.api.host
+            )
             settings = replace(settings, api=new)
         if data_dir is not None:
             settings = replace(settings, data_dir=str(data_dir))
@@ -269,7 +309,9 @@ def _cameras(sources: list[str], line: str) -> "list[CameraSettings]":
     names = ["camera"] if len(sources) == 1 else [f"camera{number}" for number in range(1, len(sources) + 1)]
     try:
         return [
-            msgspec.convert({"name": name, "source": source, "lines": msgspec.to_builtins(lines)}, CameraSettings)
+            msgspec.convert(
+                {"name": name, "source": source, "lines": msgspec.to_builtins(lines)}, CameraSettings
+            )
             for name, source in zip(names, sources, strict=True)
         ]
     except msgspec.ValidationError as error:

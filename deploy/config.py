@@ -81,7 +81,9 @@ class BoxApi(Struct, frozen=True, forbid_unknown_fields=True):
         """Refuse what the API would refuse."""
         if not 0 <= self.port <= 65_535:
             raise ValueError(f"port {self.port} is not a TCP port, 1 to 65535 are allowed")
-        ApiSettings(store_path="", host=self.host, port=self.port, token=self.token, max_clients=self.max_clients)
+        ApiSettings(
+            store_path="", host=self.host, port=self.port, token=self.token, max_clients=self.max_clients
+        )
 
 
 class BoxBroker(Struct, frozen=True, forbid_unknown_fields=True):
@@ -170,12 +172,14 @@ def edge_settings(box: BoxSettings, mqtt: MqttSettings, *, model: str, preview_p
         UsageError: There is no camera.
     """
     if not box.cameras:
-        raise UsageError("There is no camera to count: give --camera SOURCE, or list one under `cameras:` in the config.")
+        raise UsageError(
+            "There is no camera to count: give --camera SOURCE, or list one under `cameras:` in the config."
+        )
     return EdgeSettings(
         site=box.site,
         device=box.device,
         data_dir=str(Paths(box.data_dir).folder),
-        cameras=[with_default_line(camera) for camera in box.cameras],
+        cameras=box.cameras,
         detector=msgspec.structs.replace(box.detector, model=model),
         mqtt=mqtt,
         preview=msgspec.structs.replace(box.preview, port=preview_port or box.preview.port),
@@ -218,14 +222,6 @@ def api_settings(box: BoxSettings, *, preview_port: int = 0) -> ApiSettings:
         page_dir=str(page_dir()),
         max_clients=box.api.max_clients,
     )
-
-
-def with_default_line(camera: CameraSettings) -> CameraSettings:
-    """Return the camera with one line across the middle of its picture if it has neither lines nor zones."""
-    if camera.lines or camera.zones:
-        return camera
-    middle = LineSettings(name="middle", points=[(0.0, 0.5), (1.0, 0.5)], sides=("above", "below"))
-    return msgspec.structs.replace(camera, lines=[middle])
 
 
 def typed_line(text: str, name: str = "line") -> LineSettings:
@@ -299,7 +295,9 @@ def shown(settings: Struct) -> object:
 
 def _hide(value: object) -> object:
     if isinstance(value, dict):
-        return {key: HIDDEN if key in _SECRET_KEYS and inner else _hide(inner) for key, inner in value.items()}
+        return {
+            key: HIDDEN if key in _SECRET_KEYS and inner else _hide(inner) for key, inner in value.items()
+        }
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_hide(inner) for inner in value]
     return mask(value) if isinstance(value, str) else value

@@ -6,20 +6,29 @@ from pathlib import Path
 
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from countline.config import load
 from countline.errors import UsageError
 from deploy import terminal
 from deploy.box import check_source
-from deploy.config import needs_model, with_default_line
+from deploy.config import needs_model
 from deploy.material import model_file
 from edge import recount
 from edge.config import CameraSettings, DetectorSettings, LinesFile, source_kind
 
 
-def recording(source: str, lines: Path | None, *, size: str, fps: float, classes: list[str]) -> CameraSettings:
+def recording(
+    source: str, lines: Path | None, *, size: str, fps: float, classes: list[str]
+) -> CameraSettings:
     """Return the settings under which a recording is counted.
 
     Args:
@@ -33,7 +42,9 @@ def recording(source: str, lines: Path | None, *, size: str, fps: float, classes
         UsageError: The source is missing or is no recording, or the lines or the size are wrong.
     """
     if source_kind(source) in {"stream", "usb"}:
-        raise UsageError(f"{source!r} is a camera, not a recording: `countline up --camera {source}` counts it.")
+        raise UsageError(
+            f"{source!r} is a camera, not a recording: `countline up --camera {source}` counts it."
+        )
     drawn = load(lines, LinesFile, environ={}) if lines else LinesFile()
     if lines and not drawn.lines and not drawn.zones:
         raise UsageError(f"{lines} has neither lines nor zones, so there is nothing to count.")
@@ -48,7 +59,7 @@ def recording(source: str, lines: Path | None, *, size: str, fps: float, classes
         "fps": fps,
     }
     try:
-        settings = with_default_line(msgspec.convert(camera, CameraSettings))
+        settings = msgspec.convert(camera, CameraSettings)
     except msgspec.ValidationError as error:
         raise UsageError(f"{source}: {error}.") from error
     check_source(settings)
@@ -60,11 +71,15 @@ def _size(text: str) -> tuple[int, int] | None:
         return None
     width, _, height = text.lower().partition("x")
     if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise UsageError(f"--size {text!r} is no picture size: give width and height in pixels as WxH, such as 768x576.")
+        raise UsageError(
+            f"--size {text!r} is no picture size: give width and height in pixels as WxH, such as 768x576."
+        )
     return int(width), int(height)
 
 
-def detector(camera: CameraSettings, model: str, confidence: float | None, console: Console) -> DetectorSettings:
+def detector(
+    camera: CameraSettings, model: str, confidence: float | None, console: Console
+) -> DetectorSettings:
     """Return the detector's settings, with its model fetched if the recording needs one.
 
     Raises:
@@ -80,13 +95,22 @@ def detector(camera: CameraSettings, model: str, confidence: float | None, conso
         raise UsageError(f"--{error}.") from error
 
 
-def count(camera: CameraSettings, settings: DetectorSettings, console: Console, annotate: Path | None) -> recount.Tally:
+def count(
+    camera: CameraSettings, settings: DetectorSettings, console: Console, annotate: Path | None
+) -> recount.Tally:
     """Count a recording, with a progress bar on standard error.
 
     Raises:
         UsageError: The recording or the model cannot be read, or a line lies outside the picture.
     """
-    columns = (TextColumn("counting"), BarColumn(), MofNCompleteColumn(), TextColumn("frames"), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("counting"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("frames"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task("counting", total=None)
 
@@ -98,9 +122,17 @@ def count(camera: CameraSettings, settings: DetectorSettings, console: Console, 
 
 def as_json(tally: recount.Tally) -> str:
     """Return the tally as one JSON object on one line; the single crossings are left to the CSV."""
-    lines = [{"name": line.name, "in": line.in_, "out": line.out, "classes": line.classes} for line in tally.lines]
+    lines = [
+        {"name": line.name, "in": line.in_, "out": line.out, "classes": line.classes} for line in tally.lines
+    ]
     zones = [
-        {"name": zone.name, "visits": zone.visits, "mean_dwell_ms": zone.mean_dwell_ms, "max": zone.occupancy_max} for zone in tally.zones
+        {
+            "name": zone.name,
+            "visits": zone.visits,
+            "mean_dwell_ms": zone.mean_dwell_ms,
+            "max": zone.occupancy_max,
+        }
+        for zone in tally.zones
     ]
     whole = {"lines": lines, "zones": zones, "frames": tally.frames, "seconds": round(tally.seconds, 3)}
     return json.dumps(whole, ensure_ascii=False)
@@ -113,14 +145,24 @@ def print_table(tally: recount.Tally) -> None:
     for name, where in (("line", "left"), ("class", "left"), ("in", "right"), ("out", "right")):
         table.add_column(name, justify=where)  # type: ignore[arg-type]
     for line in tally.lines:
-        table.add_row(line.name, "all" if len(line.classes) != 1 else next(iter(line.classes)), f"{line.in_}", f"{line.out}")
+        table.add_row(
+            line.name,
+            "all" if len(line.classes) != 1 else next(iter(line.classes)),
+            f"{line.in_}",
+            f"{line.out}",
+        )
         if len(line.classes) > 1:
             for cls, n in sorted(line.classes.items()):
                 table.add_row("", cls, f"{n['in']}", f"{n['out']}", style="dim")
     console.print(table)
     if tally.zones:
         zones = Table()
-        for name, where in (("zone", "left"), ("visits", "right"), ("mean stay", "right"), ("most at once", "right")):
+        for name, where in (
+            ("zone", "left"),
+            ("visits", "right"),
+            ("mean stay", "right"),
+            ("most at once", "right"),
+        ):
             zones.add_column(name, justify=where)  # type: ignore[arg-type]
         for zone in tally.zones:
             stay = "-" if zone.mean_dwell_ms is None else f"{zone.mean_dwell_ms / 1000:.1f} s"
@@ -139,6 +181,9 @@ def write_csv(tally: recount.Tally, path: Path) -> None:
         with path.open("w", newline="", encoding="utf-8") as handle:
             writer = csv.writer(handle)
             writer.writerow(columns)
-            writer.writerows((row.at_ms, row.time_s, row.line, row.direction, row.cls, row.track) for row in tally.crossings)
+            writer.writerows(
+                (row.at_ms, row.time_s, row.line, row.direction, row.cls, row.track)
+                for row in tally.crossings
+            )
     except OSError as error:
         raise UsageError(f"Cannot write {path}: {error.strerror}.") from error

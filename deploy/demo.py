@@ -80,13 +80,21 @@ def _material(progress: terminal.Steps) -> tuple[Path | None, Path | None]:
 
 def _shown(video: Path | None, options: DemoOptions, console: Console) -> box.Options:
     if video:
-        note = ("demo", f"a real video ({DEMO_VIDEO.title}) in a loop, detected by {DEMO_MODEL} (weights: AGPL-3.0)")
+        note = (
+            "demo",
+            f"a real video ({DEMO_VIDEO.title}) in a loop, detected by {DEMO_MODEL} (weights: AGPL-3.0)",
+        )
     else:
-        console.print("[bold yellow]This is the synthetic scene: made-up people, drawn by Countline. Nothing here is a camera.[/bold yellow]")
+        console.print(
+            "[bold yellow]This is the synthetic scene: made-up people, drawn by Countline. Nothing here is a camera.[/bold yellow]"
+        )
         note = ("demo", "SYNTHETIC SCENE: made-up people, not a camera and no detector")
     notes = [note, ("next", 'your own camera: countline up --camera "rtsp://user:password@camera/stream"')]
     return box.Options(
-        title="Countline demo", notes=notes, log_level=options.log_level, on_live=webbrowser.open if options.opens_browser else None
+        title="Countline demo",
+        notes=notes,
+        log_level=options.log_level,
+        on_live=webbrowser.open if options.opens_browser else None,
     )
 
 
@@ -99,11 +107,21 @@ def plaza(video: Path) -> CameraSettings:
         realtime=True,
         lines=[
             # A at the top, B at the bottom: the left hand of A->B is the right half of the picture.
-            LineSettings(name="path", points=[(384.0, 130.0), (384.0, 400.0)], sides=("road side", "lawn side")),
-            LineSettings(name="corner", points=[(180.0, 130.0), (180.0, 290.0)], sides=("crossing", "west path")),
-            LineSettings(name="road", points=[(560.0, 210.0), (768.0, 230.0)], sides=("car park", "crossing")),
+            LineSettings(
+                name="path", points=[(384.0, 130.0), (384.0, 400.0)], sides=("road side", "lawn side")
+            ),
+            LineSettings(
+                name="corner", points=[(180.0, 130.0), (180.0, 290.0)], sides=("crossing", "west path")
+            ),
+            LineSettings(
+                name="road", points=[(560.0, 210.0), (768.0, 230.0)], sides=("car park", "crossing")
+            ),
         ],
-        zones=[ZoneSettings(name="crossing", points=[(400.0, 185.0), (690.0, 185.0), (740.0, 420.0), (450.0, 330.0)])],
+        zones=[
+            ZoneSettings(
+                name="crossing", points=[(400.0, 185.0), (690.0, 185.0), (740.0, 420.0), (450.0, 330.0)]
+            )
+        ],
     )
 
 

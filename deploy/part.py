@@ -23,6 +23,16 @@ EXIT_UNAVAILABLE = 1
 _log = Log("part")
 
 
+# -P, and our folder only at the end: an `edge` folder in a person's working directory must not pass for ours.
+_LAUNCH = "import runpy, sys; sys.path.append(sys.argv[1]); del sys.argv[1]; runpy.run_module(sys.argv[1], run_name='__main__', alter_sys=True)"
+
+
+def own_process(module: str, *arguments: str) -> list[str]:
+    """Return the command line that runs one of our modules in a process of its own, from whatever folder."""
+    root = str(Path(__file__).resolve().parent.parent)
+    return [sys.executable, "-P", "-c", _LAUNCH, root, module, *arguments]
+
+
 @dataclass(frozen=True)
 class Entry:
     """Where a part begins. Imported only in its own process: the page's server never loads a vision library.

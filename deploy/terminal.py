@@ -64,4 +64,13 @@ def banner(console: Console, url: str, facts: list[tuple[str, str]], *, title: s
         for name, text in facts:
             console.print(f"  {name}: {escape(text)}")
         return
-    console.print(Panel(table, title=f"[bold]{title}[/bold]", title_align="left", border_style="cyan", expand=False, padding=(1, 2)))
+    console.print(
+        Panel(
+            table,
+            title=f"[bold]{title}[/bold]",
+            title_align="left",
+            border_style="cyan",
+            expand=False,
+            padding=(1, 2),
+        )
+    )

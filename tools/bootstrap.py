@@ -1,3 +1,4 @@
+# ruff: noqa: INP001, T201, TID251 - a script that runs before anything is installed
 """Make `.venv` and fill it with the pinned packages. Needs nothing but Python 3.11 or newer and a network.
 
     python3 tools/bootstrap.py all     what Countline runs with
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import time
 import venv
+from collections.abc import Iterator
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -26,13 +28,15 @@ SETS = ("all", "test", "lint")
 NEEDS = (3, 11)
 
 
-def main():
+def main() -> int:
     """Bring `.venv` to the set named on the command line; return the exit code."""
     wanted = sys.argv[1] if len(sys.argv) > 1 else "all"
     if wanted not in SETS:
         return fail(f"unknown set {wanted!r}: use one of {', '.join(SETS)}")
     if sys.version_info < NEEDS:
-        return fail(f"Python {sys.version.split()[0]} is too old: Countline needs 3.11 or newer (make PYTHON=python3.12)")
+        return fail(
+            f"Python {sys.version.split()[0]} is too old: Countline needs 3.11 or newer (make PYTHON=python3.12)"
+        )
     if is_current(wanted):
         return 0
     with only_one():
@@ -40,7 +44,7 @@ def main():
         return 0 if is_current(wanted) else install(wanted)
 
 
-def install(wanted):
+def install(wanted: str) -> int:
     """Make `.venv` and install `wanted` into it."""
     started_s = time.monotonic()
     installed = read_stamp().get("set", "all")
@@ -52,7 +56,7 @@ def install(wanted):
         except ImportError:
             return fail(
                 "this Python cannot make a virtual environment: install its venv package "
-                f"(on Debian or Ubuntu: apt-get install python3-venv) or name another one (make PYTHON=/path/to/python3)"
+                "(on Debian or Ubuntu: apt-get install python3-venv) or name another one (make PYTHON=/path/to/python3)"
             )
         venv.EnvBuilder(with_pip=True, clear=True, symlinks=True).create(VENV)
     STAMP.unlink(missing_ok=True)
@@ -66,9 +70,20 @@ def install(wanted):
     say(f"installing {count} pinned packages from requirements/{lock.name} (each checked against its hash)")
     uv = [python, "-m", "uv", "pip"]
     if run([*uv, "sync", "--python", python, "--require-hashes", str(lock)]):
-        return fail("the packages could not be installed; the lines above say why. Run the same command again to go on.")
+        return fail(
+            "the packages could not be installed; the lines above say why. Run the same command again to go on."
+        )
     # The build needs nothing from outside: its backend is among the packages just installed.
-    editable = ["install", "--quiet", "--python", python, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)]
+    editable = [
+        "install",
+        "--quiet",
+        "--python",
+        python,
+        "--no-deps",
+        "--no-build-isolation",
+        "--editable",
+        str(ROOT),
+    ]
     if run([*uv, *editable]):
         return fail("countline itself could not be installed; the lines above say why.")
     STAMP.write_text(json.dumps({"set": chosen, "digest": digest(chosen)}), encoding="utf-8")
@@ -76,14 +91,14 @@ def install(wanted):
     return 0
 
 
-def is_current(wanted):
+def is_current(wanted: str) -> bool:
     """Say whether `.venv` already holds `wanted`, at the versions that are pinned now."""
     stamp = read_stamp()
     has = stamp.get("set")
     return has in SETS and SETS.index(has) >= SETS.index(wanted) and stamp.get("digest") == digest(has)
 
 
-def read_stamp():
+def read_stamp() -> dict[str, str]:
     """Return what the last complete run wrote, or nothing."""
     try:
         return json.loads(STAMP.read_text(encoding="utf-8"))
@@ -91,7 +106,7 @@ def read_stamp():
         return {}
 
 
-def is_usable():
+def is_usable() -> bool:
     """Say whether a complete `.venv` of this Python is there, to be brought up to date."""
     config = VENV / "pyvenv.cfg"
     if not (read_stamp() and config.exists() and (VENV / "bin" / "python").exists()):
@@ -100,7 +115,7 @@ def is_usable():
     return f"version = {version}" in config.read_text(encoding="utf-8").splitlines()
 
 
-def digest(name):
+def digest(name: str) -> str:
     """Return a fingerprint of all that decides what `.venv` holds."""
     seen = hashlib.sha256(f"{sys.version_info[:3]} {ROOT}".encode())
     for path in ("requirements/uv.txt", f"requirements/{name}.txt", "pyproject.toml", "tools/bootstrap.py"):
@@ -109,7 +124,7 @@ def digest(name):
 
 
 @contextlib.contextmanager
-def only_one():
+def only_one() -> Iterator[None]:
     """Let one terminal at a time change `.venv`; the others wait."""
     folder = ROOT / ".cache"
     folder.mkdir(exist_ok=True)
@@ -122,27 +137,35 @@ def only_one():
         yield
 
 
-def run(command):
+def run(command: list[str]) -> int:
     """Run a command on this terminal and return its exit code."""
     # A virtual environment that happens to be active must not draw the packages to itself.
-    environment = {key: value for key, value in os.environ.items() if key not in {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME"}}
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME"}
+    }
     # Both installers would rather hard-link from their cache; across file systems they copy, and need not say so.
     environment.setdefault("UV_LINK_MODE", "copy" if is_other_file_system() else "hardlink")
-    return subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=False
+    ).returncode
 
 
-def is_other_file_system():
+def is_other_file_system() -> bool:
     """Say whether uv's cache and `.venv` lie on different file systems."""
-    home = pathlib.Path(os.environ.get("UV_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home())
+    home = pathlib.Path(
+        os.environ.get("UV_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home()
+    )
     return not home.exists() or home.stat().st_dev != ROOT.stat().st_dev
 
 
-def say(sentence):
+def say(sentence: str) -> None:
     """Tell the person at the terminal."""
     print(f"setup: {sentence}", file=sys.stderr, flush=True)
 
 
-def fail(sentence):
+def fail(sentence: str) -> int:
     """Tell what went wrong, and return the exit code that says so."""
     print(f"error: {sentence}", file=sys.stderr)
     return 1
