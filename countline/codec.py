@@ -66,7 +66,7 @@ def decode_message(payload: bytes, max_bytes: int = MAX_MESSAGE_BYTES) -> list[E
     """
     if len(payload) > max_bytes:
         return [_rejected(f"the message has {len(payload)} bytes, {max_bytes} are allowed", payload)]
-    if not payload.lstrip()[:1] == b"[":
+    if payload.lstrip()[:1] != b"[":
         return [decode(payload)]
     try:
         envelopes = _batch.decode(payload)

@@ -6,6 +6,7 @@ known key. Every setting can be overridden by an environment variable: `COUNTLIN
 """
 
 import difflib
+import itertools
 import os
 import re
 from collections.abc import Mapping
@@ -66,7 +67,9 @@ class MqttSettings(Struct, frozen=True, forbid_unknown_fields=True):
         if not 0 <= self.port <= 65_535:
             raise ValueError(f"port {self.port} is not a TCP port, 1 to 65535 are allowed")
         if not self.tls and not is_loopback(self.host):
-            raise ValueError(f"host {self.host!r} is another machine: set tls: true, counts do not cross a network in the clear")
+            raise ValueError(
+                f"host {self.host!r} is another machine: set tls: true, counts do not cross a network in the clear"
+            )
 
 
 def is_loopback(host: str) -> bool:
@@ -114,7 +117,9 @@ def parse(text: str, into: type[T], source: str, environ: Mapping[str, str]) -> 
         raise UsageError(_yaml_message(source, error)) from error
     values = {} if values is None else values
     if not isinstance(values, dict):
-        raise UsageError(f"{source}:1: the config must be a group of keys such as `cameras:`, not {type(values).__name__}.")
+        raise UsageError(
+            f"{source}:1: the config must be a group of keys such as `cameras:`, not {type(values).__name__}."
+        )
     overrides = _overrides(environ)
     tree = cast("dict[str, Any]", values)
     for name, (steps, value) in overrides.items():
@@ -142,7 +147,10 @@ def _overrides(environ: Mapping[str, str]) -> dict[str, tuple[Path_, Any]]:
     for name in sorted(environ):
         if name.startswith(ENVIRONMENT_PREFIX):
             steps = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
-            found[name] = (tuple(int(step) if step.isdigit() else step for step in steps), _override_value(environ[name]))
+            found[name] = (
+                tuple(int(step) if step.isdigit() else step for step in steps),
+                _override_value(environ[name]),
+            )
     return found
 
 
@@ -156,18 +164,20 @@ def _override_value(text: str) -> Any:
 
 def _set(tree: dict[str, Any], steps: Path_, value: Any, name: str) -> None:
     here: Any = tree
-    for step, following in zip(steps[:-1], steps[1:], strict=True):
+    for step, following in itertools.pairwise(steps):
         if isinstance(here, dict):
             here = cast("dict[Any, Any]", here).setdefault(step, [] if isinstance(following, int) else {})
         elif isinstance(here, list) and isinstance(step, int) and step < len(cast("list[Any]", here)):
             here = cast("list[Any]", here)[step]
         else:
-            raise UsageError(f"The environment variable {name} points at nothing: there is no `{step}` there.")
+            raise UsageError(
+                f"The environment variable {name} points at nothing: there is no `{step}` there."
+            )
     last = steps[-1]
-    if isinstance(here, dict):
-        here[last] = value
-    elif isinstance(here, list) and isinstance(last, int) and last < len(cast("list[Any]", here)):
-        here[last] = value
+    if isinstance(here, dict) or (
+        isinstance(here, list) and isinstance(last, int) and last < len(cast("list[Any]", here))
+    ):
+        cast("dict[Any, Any]", here)[last] = value
     else:
         raise UsageError(f"The environment variable {name} points at nothing: there is no `{last}` there.")
 
@@ -218,7 +228,9 @@ def _keys_at(into: type[Any], path: Path_) -> list[str]:
     for step in path:
         kind = _inside(kind, step)
     kind = _struct_of(kind)
-    return [field.encode_name for field in kind.fields] if isinstance(kind, msgspec.inspect.StructType) else []
+    return (
+        [field.encode_name for field in kind.fields] if isinstance(kind, msgspec.inspect.StructType) else []
+    )
 
 
 def _struct_of(kind: msgspec.inspect.Type) -> msgspec.inspect.Type:

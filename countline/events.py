@@ -34,7 +34,9 @@ Name = Annotated[
         description="1 to 63 letters, digits, '_', '.', '-'; no '/', '+', '#', which mean something to MQTT.",
     ),
 ]
-Label = Annotated[str, Meta(min_length=1, max_length=63, description="A detector's class name, such as 'person'.")]
+Label = Annotated[
+    str, Meta(min_length=1, max_length=63, description="A detector's class name, such as 'person'.")
+]
 EpochMs = Annotated[int, Meta(ge=0, le=_MAX_SAFE_INT, description="UTC, milliseconds since 1970.")]
 DurationMs = Annotated[int, Meta(ge=0, le=_MAX_SAFE_INT)]
 Count = Annotated[int, Meta(ge=0, le=_MAX_SAFE_INT)]

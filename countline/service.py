@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from types import FrameType
 
 from countline.backoff import Backoff
 from countline.errors import UsageError
@@ -23,6 +24,7 @@ from countline.telemetry import Log
 EXIT_USAGE = 2
 # A part that has been up for this long has recovered: its next failure starts with a short wait again.
 HEALTHY_AFTER_S = 30.0
+PROBE_EVERY_S = 0.05
 MAX_SETTINGS_BYTES = 4_000_000
 
 _log = Log("service")
@@ -56,24 +58,33 @@ class Stop:
         """Sleep until somebody asks, without blocking the event loop."""
         loop = asyncio.get_running_loop()
         woken = asyncio.Event()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(woken.set)
+
         with self._lock:
-            if not self._event.is_set():
-                self._callbacks.append(lambda: loop.call_soon_threadsafe(woken.set))
-            else:
+            if self._event.is_set():
                 woken.set()
+            else:
+                self._callbacks.append(wake)
         await woken.wait()
 
-    def on_signals(self) -> None:
-        """Let SIGINT and SIGTERM ask to stop. Call it from the main thread."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+    def on_signals(self, numbers: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM)) -> None:
+        """Let signals ask to stop. Call it from the main thread."""
+        for number in numbers:
             # A thread, because the lock may be held by the code that the signal interrupted.
-            signal.signal(number, lambda *_: threading.Thread(target=self.request, daemon=True).start())
+            signal.signal(number, self._request_on_signal)
+
+    def _request_on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        threading.Thread(target=self.request, daemon=True).start()
 
 
 def read_settings_and_watch(stop: Stop) -> bytes:
     """Be a part: return the settings line of standard input, and ask to stop when the input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the supervisor, which stops its parts in order.
-    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=stop.request, daemon=True).start())
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the supervisor, which stops its parts in order.
+    stop.on_signals((signal.SIGTERM,))
     line = sys.stdin.buffer.readline(MAX_SETTINGS_BYTES)
 
     def watch() -> None:
@@ -187,7 +198,9 @@ class Supervisor:
                 backoff.reset()
             wait_s = backoff.next_delay_s()
             running.restarts += 1
-            _log.error("part ended, restarting it", part=running.part.name, exit_code=code, wait_s=round(wait_s, 2))
+            _log.error(
+                "part ended, restarting it", part=running.part.name, exit_code=code, wait_s=round(wait_s, 2)
+            )
             await asyncio.sleep(wait_s)
 
     async def _run_once(self, running: _Running) -> int:
@@ -208,8 +221,8 @@ class Supervisor:
 
     async def _probe(self, running: _Running) -> None:
         ready = running.part.ready
-        while ready is not None and not await asyncio.to_thread(ready):
-            await asyncio.sleep(0.05)
+        while ready is not None and not await asyncio.to_thread(ready):  # noqa: ASYNC110 - it is another process
+            await asyncio.sleep(PROBE_EVERY_S)
         running.is_ready.set()
 
     async def _stop_all(self, order: Sequence[str]) -> None:

@@ -66,7 +66,9 @@ class _Formatter(logging.Formatter):
             }
             return json.dumps(line | ({"trace": trace} if trace else {}), ensure_ascii=False)
         words = " ".join(f"{key}={value}" for key, value in safe.items())
-        line = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname:<7} {self._process:<8} {text} {words}"
+        line = (
+            f"{self.formatTime(record, '%H:%M:%S')} {record.levelname:<7} {self._process:<8} {text} {words}"
+        )
         return f"{line.rstrip()}\n{trace}" if trace else line.rstrip()
 
 
@@ -74,7 +76,9 @@ def _plain(value: object) -> object:
     return value if isinstance(value, (int, float, bool)) or value is None else mask(str(value))
 
 
-def set_up_logging(process: str, level: str = "info", style: str = "auto", stream: TextIO | None = None) -> None:
+def set_up_logging(
+    process: str, level: str = "info", style: str = "auto", stream: TextIO | None = None
+) -> None:
     """Send all logs of this process to `stream`, standard error by default.
 
     Args:
@@ -83,9 +87,9 @@ def set_up_logging(process: str, level: str = "info", style: str = "auto", strea
         style: "json", "text", or "auto": text on a terminal, else JSON.
         stream: Where to write.
     """
-    stream = stream or sys.stderr
-    as_json = style == "json" or (style == "auto" and not stream.isatty())
-    handler = logging.StreamHandler(stream)
+    target: TextIO = sys.stderr if stream is None else stream
+    as_json = style == "json" or (style == "auto" and not target.isatty())
+    handler = logging.StreamHandler(target)
     handler.setFormatter(_Formatter(process, as_json=as_json))
     root = logging.getLogger()
     root.handlers[:] = [handler]

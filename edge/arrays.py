@@ -49,7 +49,7 @@ class Detections:
 
 @dataclass(frozen=True, slots=True)
 class Tracks:
-    """The confirmed tracks of one frame, and those that have ended since the frame before.
+    """The living tracks of one frame, and those that have ended since the frame before.
 
     Attributes:
         xyxy: The tracker's estimate of each box, shape (N, 4).
@@ -57,6 +57,7 @@ class Tracks:
         class_id: Class index, by vote over the track's life, shape (N,).
         track_id: shape (N,).
         seen: True where a detection of this frame supports the track, bool, shape (N,).
+        confirmed: True where enough detections say that there is an object; the others may be noise, bool, shape (N,).
         ended: Ids that will not come back, so that whoever keeps state per track can let it go.
     """
 
@@ -65,13 +66,15 @@ class Tracks:
     class_id: ClassIds
     track_id: TrackIds
     seen: NDArray[np.bool_]
+    confirmed: NDArray[np.bool_]
     ended: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the shapes."""
         n = len(self.xyxy)
         assert self.xyxy.shape == (n, 4), f"xyxy has shape {self.xyxy.shape}"
-        assert self.score.shape == self.class_id.shape == self.track_id.shape == self.seen.shape == (n,)
+        assert self.score.shape == self.class_id.shape == self.track_id.shape == (n,)
+        assert self.seen.shape == self.confirmed.shape == (n,)
 
     def __len__(self) -> int:
         return len(self.xyxy)

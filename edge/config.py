@@ -1,5 +1,6 @@
 """Settings of an edge agent: its cameras, lines, zones and detector."""
 
+import itertools
 import re
 from pathlib import PurePath
 
@@ -33,9 +34,11 @@ class LineSettings(Struct, frozen=True, forbid_unknown_fields=True):
         """Refuse a line that can never count."""
         if not 2 <= len(self.points) <= 64:
             raise ValueError(f"line {self.name!r} has {len(self.points)} points, 2 to 64 are allowed")
-        for start, end in zip(self.points, self.points[1:], strict=False):
+        for start, end in itertools.pairwise(self.points):
             if start == end:
-                raise ValueError(f"line {self.name!r} has a piece of zero length at {list(start)}: give it two different points")
+                raise ValueError(
+                    f"line {self.name!r} has a piece of zero length at {list(start)}: give it two different points"
+                )
 
 
 class ZoneSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -200,5 +203,3 @@ def source_kind(source: str) -> str:
     if source.isdigit() or source.startswith("/dev/video"):
         return "usb"
     return "folder" if not PurePath(source).suffix or source.endswith("/") else "video"
-
-

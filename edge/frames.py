@@ -94,4 +94,3 @@ class FrameSource(Protocol):
 
 Detect = Callable[[Frame], Detections]
 """What the pipeline needs of a detector."""
-

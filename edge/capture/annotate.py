@@ -1,0 +1,113 @@
+"""Writes a video with boxes, lines, arrows and totals, for looking at what was counted and why."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from countline.errors import UsageError
+from countline.events import LineShape, Point, ZoneShape
+from edge.arrays import Tracks
+from edge.frames import Frame, Image, SourceInfo
+
+# BGR. In and out differ in lightness too, so that the colour-blind can tell them apart.
+_LINE = (60, 200, 255)
+_ZONE = (200, 160, 60)
+_BOX = (120, 220, 120)
+_FAINT = (150, 150, 150)
+_TEXT = (255, 255, 255)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_DEFAULT_FPS = 10.0
+
+
+class Annotator:
+    """Draws what the pipeline saw and writes it as a video."""
+
+    def __init__(
+        self, path: Path, info: SourceInfo, lines: Sequence[LineShape], zones: Sequence[ZoneShape]
+    ) -> None:
+        """Open the video file.
+
+        Raises:
+            UsageError: It cannot be written.
+        """
+        self._lines = lines
+        self._zones = zones
+        self._size = (info.width, info.height)
+        self._writer = cv2.VideoWriter(
+            str(path), cv2.VideoWriter.fourcc(*"mp4v"), info.fps or _DEFAULT_FPS, self._size
+        )
+        if not self._writer.isOpened():
+            raise UsageError(
+                f"Cannot write the video {path}: the folder must exist and the name end in .mp4."
+            )
+
+    def write(
+        self, frame: Frame, tracks: Tracks, class_names: Sequence[str], totals: Mapping[str, tuple[int, int]]
+    ) -> None:
+        """Draw one frame and add it to the video.
+
+        Args:
+            frame: Its picture stays as it is; without one the ground is grey.
+            tracks: Boxes to draw: seen ones bold, unconfirmed ones faint.
+            class_names: By class id.
+            totals: Per line, (in, out).
+        """
+        picture = _ground(self._size) if frame.image is None else frame.image.copy()
+        for zone in self._zones:
+            cv2.polylines(picture, [_as_array(zone.points)], isClosed=True, color=_ZONE, thickness=2)
+        for row in range(len(tracks)):
+            if tracks.seen[row]:
+                self._draw_track(picture, tracks, row, class_names)
+        for line in self._lines:
+            _draw_line(picture, line, totals.get(line.name, (0, 0)))
+        self._writer.write(picture)
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._writer.release()
+
+    def _draw_track(self, picture: Image, tracks: Tracks, row: int, class_names: Sequence[str]) -> None:
+        x1, y1, x2, y2 = (round(float(value)) for value in tracks.xyxy[row])
+        confirmed = bool(tracks.confirmed[row])
+        cv2.rectangle(picture, (x1, y1), (x2, y2), _BOX if confirmed else _FAINT, 2 if confirmed else 1)
+        if confirmed:
+            label = f"{class_names[int(tracks.class_id[row])]} {int(tracks.track_id[row])}"
+            cv2.putText(picture, label, (x1, max(10, y1 - 4)), _FONT, 0.4, _TEXT, 1, cv2.LINE_AA)
+
+
+def _draw_line(picture: Image, line: LineShape, totals: tuple[int, int]) -> None:
+    cv2.polylines(picture, [_as_array(line.points)], isClosed=False, color=_LINE, thickness=2)
+    middle, tip = in_arrow(line)
+    cv2.arrowedLine(picture, _rounded(middle), _rounded(tip), _LINE, 2, cv2.LINE_AA, tipLength=0.35)
+    text = f"{line.name}: in {totals[0]} out {totals[1]}"
+    x, y = _rounded(middle)
+    cv2.putText(picture, text, (x + 6, max(14, y - 8)), _FONT, 0.5, (0, 0, 0), 3, cv2.LINE_AA)
+    cv2.putText(picture, text, (x + 6, max(14, y - 8)), _FONT, 0.5, _TEXT, 1, cv2.LINE_AA)
+
+
+def in_arrow(line: LineShape, length_px: float = 28.0) -> tuple[Point, Point]:
+    """Return where the arrow for "in" begins and ends: from the middle of the line's longest piece, across it."""
+    pieces = list(itertools.pairwise(line.points))
+    a, b = max(pieces, key=lambda piece: math.dist(*piece))
+    middle = ((a[0] + b[0]) / 2, (a[1] + b[1]) / 2)
+    length = math.dist(a, b)
+    # The right hand of someone who walks from a to b, in y-down pixels.
+    across = (-(b[1] - a[1]) / length, (b[0] - a[0]) / length)
+    sign = -1.0 if line.swap else 1.0
+    return middle, (middle[0] + sign * across[0] * length_px, middle[1] + sign * across[1] * length_px)
+
+
+def _ground(size: tuple[int, int]) -> Image:
+    return np.full((size[1], size[0], 3), 60, dtype=np.uint8)
+
+
+def _as_array(points: Sequence[Point]) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]]:
+    return np.array([_rounded(point) for point in points], dtype=np.int32)
+
+
+def _rounded(point: Point) -> tuple[int, int]:
+    return round(point[0]), round(point[1])

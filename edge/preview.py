@@ -1,0 +1,247 @@
+"""Serves the newest picture of each camera, with its tracks, to this machine alone.
+
+`GET /cameras/<camera>/preview?after=<index>` waits up to 2 s for a frame newer than `after` and answers with one line
+of JSON, a newline and a JPEG; 204 if no frame came, 404 if there is no such camera.
+
+The frame loop only swaps a reference. A picture is scaled and encoded when somebody asks for it, once for all who
+ask, in the thread of the one who asks first.
+"""
+
+import socketserver
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import cv2
+import msgspec
+import numpy as np
+
+from countline.clock import Clock, SystemClock
+from countline.errors import UsageError
+from edge.config import PreviewSettings
+from edge.frames import Frame, Image
+
+LOOPBACK = "127.0.0.1"
+# A viewer holds one connection while it waits; more than this many waiting threads are not a preview any more.
+MAX_CONNECTIONS = 16
+WAIT_S = 2.0
+# How long a client may take to send its request line.
+_REQUEST_TIMEOUT_S = 5.0
+_JPEG_QUALITY = 80
+_HOSTS = frozenset({LOOPBACK, "localhost", "[::1]", "::1"})
+Track = Mapping[str, object] | msgspec.Struct
+"""`{"id", "cls", "conf", "box": [x1, y1, x2, y2]}`, the box in pixels of the whole frame."""
+
+
+class _Header(msgspec.Struct, frozen=True):
+    index: int
+    captured_at_ms: int
+    width: int
+    height: int
+    tracks: Sequence[Any]
+
+
+@dataclass
+class _Shelf:
+    """The newest frame of a camera, and its encoded form if somebody has asked for it."""
+
+    frame: Frame | None = None
+    tracks: Sequence[Track] = ()
+    taken_at_s: float = float("-inf")
+    encoded_index: int = -1
+    encoded: bytes = b""
+    encoding: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Preview:
+    """The preview server of one agent."""
+
+    def __init__(self, settings: PreviewSettings, cameras: Sequence[str], clock: Clock | None = None) -> None:
+        """Start to serve.
+
+        Args:
+            settings: Port, rate and size.
+            cameras: Names of the cameras that will publish.
+            clock: Keeps the rate.
+
+        Raises:
+            UsageError: The port is taken.
+        """
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._shelves = {camera: _Shelf() for camera in cameras}
+        self._changed = threading.Condition()
+        self._is_closed = False
+        try:
+            self._server = _Server((LOOPBACK, settings.port), _Handler)
+        except OSError as error:
+            raise UsageError(
+                f"the preview can't use port {settings.port} of {LOOPBACK}: {error.strerror}; set preview.port to another, or to 0."
+            ) from error
+        self._server.preview = self
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="preview", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._server.server_address[1]
+
+    def publish(self, camera: str, frame: Frame, tracks: Sequence[Track]) -> None:
+        """Show a frame. Costs next to nothing when nobody watches. A frame without a picture is not shown.
+
+        Args:
+            camera: Its name.
+            frame: The frame; its picture must not be changed any more.
+            tracks: What is drawn over it; neither.
+        """
+        if frame.image is None:
+            return
+        shelf = self._shelves[camera]
+        now_s = self._clock.monotonic_s()
+        # A tenth of tolerance: 12 pictures a second at most 12 are 12, though their distances vary a little.
+        if now_s - shelf.taken_at_s < 0.9 / self._settings.max_fps:
+            return
+        with self._changed:
+            shelf.frame, shelf.tracks, shelf.taken_at_s = frame, tracks, now_s
+            self._changed.notify_all()
+
+    def newest(self, camera: str, after: int) -> bytes | None:
+        """Wait for a frame newer than `after`; return its header line and its JPEG, or None if none came.
+
+        Raises:
+            KeyError: There is no such camera.
+        """
+        shelf = self._shelves[camera]
+
+        def is_newer() -> bool:
+            return self._is_closed or (shelf.frame is not None and shelf.frame.index > after)
+
+        with self._changed:
+            if not self._changed.wait_for(is_newer, timeout=WAIT_S) or self._is_closed:
+                return None
+        return self._encoded(shelf)
+
+    def _encoded(self, shelf: _Shelf) -> bytes:
+        with shelf.encoding:
+            with self._changed:
+                frame, tracks = shelf.frame, shelf.tracks
+            assert frame is not None
+            assert frame.image is not None
+            if shelf.encoded_index != frame.index:
+                height, width = frame.image.shape[:2]
+                header = _Header(frame.index, frame.captured_at_ms, width, height, tracks)
+                line = msgspec.json.encode(header, enc_hook=_plain)
+                shelf.encoded = line + b"\n" + _jpeg(frame.image, self._settings.max_width)
+                shelf.encoded_index = frame.index
+            return shelf.encoded
+
+    def close(self) -> None:
+        """Stop serving; whoever waits gets no picture."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+        self._server.wait_for_handlers()
+
+
+def _jpeg(image: Image, max_width: int) -> bytes:
+    height, width = image.shape[:2]
+    if width > max_width:
+        size = max_width, max(1, round(height * max_width / width))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # pyright: ignore[reportAssignmentType] - uint8
+    is_done, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    assert is_done
+    return jpeg.tobytes()
+
+
+def _plain(value: object) -> object:
+    """Return what JSON can say for numpy's numbers and arrays."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    raise TypeError(f"a track holds a {type(value).__name__}")
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    preview: Preview
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._seats = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        super().__init__(address, handler)
+
+    def server_bind(self) -> None:
+        # Not HTTPServer's: it asks the name service for our own name, which may take seconds.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._seats.acquire(blocking=False):
+            request.sendall(
+                b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
+            )
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._seats.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: a viewer went away in the middle of an answer."""
+
+    def wait_for_handlers(self) -> None:
+        for _ in range(MAX_CONNECTIONS):
+            self._seats.acquire(timeout=1.0)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = _REQUEST_TIMEOUT_S
+    server_version = "countline"
+    sys_version = ""
+    _PATH: ClassVar[tuple[str, str]] = ("cameras", "preview")
+
+    def do_GET(self) -> None:  # noqa: N802 - the standard library's name
+        """Answer."""
+        # A page from elsewhere may make its own name point to this machine; then it is not us that it asks for.
+        host = self.headers.get("Host", "").rsplit(":", 1)[0] if self.headers.get("Host") else LOOPBACK
+        if host not in _HOSTS:
+            return self._answer(403)
+        address = urlsplit(self.path)
+        parts = address.path.strip("/").split("/")
+        if len(parts) != 3 or (parts[0], parts[2]) != self._PATH:
+            return self._answer(404)
+        after = parse_qs(address.query).get("after", ["-1"])[-1]
+        if not after.lstrip("-").isascii() or not after.lstrip("-").isdigit() or len(after) > 18:
+            return self._answer(422)
+        server = self.server
+        assert isinstance(server, _Server)
+        try:
+            body = server.preview.newest(unquote(parts[1]), int(after))
+        except KeyError:
+            return self._answer(404)
+        return self._answer(204) if body is None else self._answer(200, body)
+
+    def _answer(self, status: int, body: bytes = b"") -> None:
+        self.send_response(status)
+        if body:
+            self.send_header("Content-Type", "application/octet-stream")
+        if status != 204:
+            self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Say nothing: a picture a second per viewer is no news."""

@@ -1,0 +1,102 @@
+"""Gives each event its identity (site, device, epoch, seq), and makes few of many when they cannot be kept."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from countline.events import (
+    CONTRACT_VERSION,
+    CountDelta,
+    Envelope,
+    Heartbeat,
+    LineCrossed,
+    ZoneOccupancy,
+)
+from edge.count.rules import Moment
+
+
+class Sequencer:
+    """Numbers the events of one device without a gap. The outbox keeps where it is."""
+
+    def __init__(self, site: str, device: str, epoch: int, last_seq: int) -> None:
+        """Go on after `last_seq`; 0 at the start of an epoch."""
+        self._site = site
+        self._device = device
+        self.epoch = epoch
+        self.last_seq = last_seq
+
+    def number(self, camera: str, moments: Iterable[Moment]) -> list[Envelope]:
+        """Return the events of one camera as envelopes, in the order given."""
+        envelopes: list[Envelope] = []
+        for at_ms, event in moments:
+            self.last_seq += 1
+            envelopes.append(
+                Envelope(
+                    CONTRACT_VERSION,
+                    self._site,
+                    self._device,
+                    self.epoch,
+                    self.last_seq,
+                    camera,
+                    at_ms,
+                    event,
+                )
+            )
+        return envelopes
+
+
+def fold(moments: Iterable[Moment]) -> list[Moment]:
+    """Make many waiting events of one camera few, without changing any total.
+
+    Crossings become one `CountDelta` per line, direction and class, touching heartbeats become one, and of a zone's
+    occupancy only the newest stays. Visits and all else stay as they are. What goes is detail in time.
+    """
+    deltas: dict[tuple[str, str, str], CountDelta] = {}
+    occupancy: dict[str, Moment] = {}
+    heartbeat: tuple[int, Heartbeat] | None = None
+    kept: list[Moment] = []
+    for at_ms, event in moments:
+        match event:
+            case LineCrossed():
+                _add(deltas, CountDelta(event.line, event.direction, event.cls, 1, at_ms, at_ms))
+            case CountDelta():
+                _add(deltas, event)
+            case Heartbeat():
+                heartbeat = (at_ms, _joined(heartbeat[1], event) if heartbeat else event)
+            case ZoneOccupancy():
+                occupancy[event.zone] = (at_ms, event)
+            case _:
+                kept.append((at_ms, event))
+    kept += [(delta.to_ms, delta) for delta in deltas.values()]
+    kept += occupancy.values()
+    kept.sort(key=lambda moment: moment[0])
+    # Last, because it says that everything before it is on its way.
+    return [*kept, heartbeat] if heartbeat else kept
+
+
+def _add(deltas: dict[tuple[str, str, str], CountDelta], more: CountDelta) -> None:
+    key = (more.line, more.direction, more.cls)
+    before = deltas.get(key)
+    if before:
+        more = CountDelta(
+            more.line,
+            more.direction,
+            more.cls,
+            before.n + more.n,
+            min(before.from_ms, more.from_ms),
+            max(before.to_ms, more.to_ms),
+        )
+    deltas[key] = more
+
+
+def _joined(first: Heartbeat, second: Heartbeat) -> Heartbeat:
+    frames = first.frames + second.frames
+    latency_sum_ms = first.latency_ms * first.frames + second.latency_ms * second.frames
+    return msgspec.structs.replace(
+        second,
+        since_ms=first.since_ms,
+        blind_ms=first.blind_ms + second.blind_ms,
+        frames=frames,
+        dropped=first.dropped + second.dropped,
+        latency_ms=round(latency_sum_ms / frames, 1) if frames else 0.0,
+    )
