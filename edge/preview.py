@@ -8,6 +8,7 @@ ask, in the thread of the one who asks first.
 """
 
 import socketserver
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ import numpy as np
 
 from countline.clock import Clock, SystemClock
 from countline.errors import UsageError
+from countline.telemetry import Log
 from edge.config import PreviewSettings
 from edge.frames import Frame, Image
 
@@ -32,6 +34,9 @@ WAIT_S = 2.0
 _REQUEST_TIMEOUT_S = 5.0
 _JPEG_QUALITY = 80
 _HOSTS = frozenset({LOOPBACK, "localhost", "[::1]", "::1"})
+
+_log = Log("preview")
+
 Track = Mapping[str, object] | msgspec.Struct
 """`{"id", "cls", "conf", "box": [x1, y1, x2, y2]}`, the box in pixels of the whole frame."""
 
@@ -105,7 +110,7 @@ class Preview:
         shelf = self._shelves[camera]
         now_s = self._clock.monotonic_s()
         # A tenth of tolerance: 12 pictures a second at most 12 are 12, though their distances vary a little.
-        if now_s - shelf.taken_at_s < 0.9 / self._settings.max_fps:
+        if self._settings.max_fps > 0 and now_s - shelf.taken_at_s < 0.9 / self._settings.max_fps:
             return
         with self._changed:
             shelf.frame, shelf.tracks, shelf.taken_at_s = frame, tracks, now_s
@@ -120,7 +125,8 @@ class Preview:
         shelf = self._shelves[camera]
 
         def is_newer() -> bool:
-            return self._is_closed or (shelf.frame is not None and shelf.frame.index > after)
+            # Another index, not only a larger one: a camera that was opened again counts from 0.
+            return self._is_closed or (shelf.frame is not None and shelf.frame.index != after)
 
         with self._changed:
             if not self._changed.wait_for(is_newer, timeout=WAIT_S) or self._is_closed:
@@ -198,7 +204,9 @@ class _Server(ThreadingHTTPServer):
             self._seats.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a viewer went away in the middle of an answer."""
+        """Say nothing of a viewer that went away in the middle of an answer."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            _log.error("preview failed")
 
     def wait_for_handlers(self) -> None:
         for _ in range(MAX_CONNECTIONS):
@@ -211,7 +219,7 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
     _PATH: ClassVar[tuple[str, str]] = ("cameras", "preview")
 
-    def do_GET(self) -> None:  # noqa: N802 - the standard library's name
+    def do_GET(self) -> None:
         """Answer."""
         # A page from elsewhere may make its own name point to this machine; then it is not us that it asks for.
         host = self.headers.get("Host", "").rsplit(":", 1)[0] if self.headers.get("Host") else LOOPBACK

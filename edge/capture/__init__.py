@@ -1,1 +1,59 @@
-"""Sources of frames: the only room, with `detect.letterbox`, that knows OpenCV."""
+"""Sources of frames: cameras, recordings, made-up scenes. Only here is a picture decoded."""
+
+from pathlib import Path
+
+import numpy as np
+
+from countline.clock import Clock
+from edge.capture.folder import FolderReel
+from edge.capture.mot import MotReel
+from edge.capture.player import Player, Reel
+from edge.capture.synthetic import FRAMES, SyntheticReel
+from edge.capture.video import LiveSource, VideoReel
+from edge.config import CameraSettings, source_kind
+from edge.frames import FrameSource
+
+__all__ = ["open_source"]
+
+_DEFAULT_SEED = 1
+
+
+def open_source(
+    settings: CameraSettings, clock: Clock, rng: np.random.Generator | None = None
+) -> FrameSource:
+    """Return the source that a camera's settings name. It is not opened yet: call its `open`.
+
+    Args:
+        settings: Of the camera.
+        clock: Stamps and paces the frames.
+        rng: Decides what happens in a `synthetic:` scene; by default always the same.
+    """
+    kind = _kind(settings.source)
+    if kind in {"stream", "usb"}:
+        return LiveSource(settings.source, clock, max_fps=settings.max_fps)
+    return Player(
+        _reel(kind, settings, rng),
+        clock,
+        realtime=settings.realtime,
+        loop=settings.loop and kind != "synthetic",
+        max_fps=settings.max_fps,
+    )
+
+
+def _kind(source: str) -> str:
+    """Return the kind; what lies on the disk decides where the name alone would mislead."""
+    kind = source_kind(source)
+    if kind in {"video", "folder"}:
+        path = Path(source)
+        return "folder" if path.is_dir() else "video" if path.is_file() else kind
+    return kind
+
+
+def _reel(kind: str, settings: CameraSettings, rng: np.random.Generator | None) -> Reel:
+    if kind == "synthetic":
+        is_endless = settings.realtime or settings.loop
+        return SyntheticReel(rng or np.random.default_rng(_DEFAULT_SEED), None if is_endless else FRAMES)
+    if kind == "detections":
+        return MotReel(Path(settings.source.removeprefix("mot:")), settings.size, settings.fps)
+    path = Path(settings.source)
+    return FolderReel(path, settings.fps) if kind == "folder" else VideoReel(path, settings.fps)
