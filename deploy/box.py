@@ -148,7 +148,8 @@ async def _run(
 async def _show(box: BoxSettings, stop: Stop, console: Console, options: Options) -> None:
     """Announce the page once it answers; on a terminal go on with one line of what is happening."""
     url = page_url(box)
-    while not await asyncio.to_thread(is_listening, _reachable(box.api.host), box.api.port):
+    # Nobody tells us when another process begins to listen.
+    while not await asyncio.to_thread(is_listening, _reachable(box.api.host), box.api.port):  # noqa: ASYNC110
         await asyncio.sleep(0.1)
     terminal.banner(console, url, facts(box, options), title=options.title)
     if options.on_live:

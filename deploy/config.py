@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -94,13 +95,8 @@ class BoxBroker(Struct, frozen=True, forbid_unknown_fields=True):
         port: TCP port; 0 takes a free one.
     """
 
-    prefer: str = "auto"
+    prefer: Literal["auto", "mosquitto", "embedded"] = "auto"
     port: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse brokers that nobody knows."""
-        if self.prefer not in {"auto", "mosquitto", "embedded"}:
-            raise ValueError(f"prefer {self.prefer!r} is unknown: use auto, mosquitto or embedded")
 
 
 class BoxSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -411,9 +411,7 @@ def _size_of_debs(folder: Path) -> int:
     return total
 
 
-def _call(
-    command: list[str], folder: Path, watch: "functools.partial[object] | None | object" = None
-) -> None:
+def _call(command: list[str], folder: Path, watch: Callable[[], object] | None = None) -> None:
     """Run a package manager in `folder`; raise Unavailable with its last line if it fails."""
     log = folder / "log"
     try:

@@ -24,7 +24,10 @@ _log = Log("part")
 
 
 # -P, and our folder only at the end: an `edge` folder in a person's working directory must not pass for ours.
-_LAUNCH = "import runpy, sys; sys.path.append(sys.argv[1]); del sys.argv[1]; runpy.run_module(sys.argv[1], run_name='__main__', alter_sys=True)"
+_LAUNCH = (
+    "import runpy, sys; root, module = sys.argv[1:3]; del sys.argv[1:3]; sys.path.append(root); "
+    "runpy.run_module(module, run_name='__main__', alter_sys=True)"
+)
 
 
 def own_process(module: str, *arguments: str) -> list[str]:
