@@ -10,7 +10,7 @@ BROWSER_TESTS := tests/e2e/test_page*.py
 CHROMIUM = $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types contracts bench page lock clean setup-all setup-test setup-lint python
+.PHONY: help demo test lint style types contracts bench page lock clean setup-all setup-test setup-lint python
 
 help: ## Show this list
 	@echo "Countline. What you can make here:"
@@ -27,10 +27,11 @@ test: setup-test page ## All tests
 		$(BIN)/python -m pytest -q --ignore-glob='*/$(BROWSER_TESTS)' $(ARGS); \
 	fi
 
-lint: setup-lint ## Style, types and who may import whom
+lint: style types contracts ## Style, types and who may import whom
+
+style: setup-lint
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
-	@$(MAKE) --no-print-directory types contracts
 
 types: setup-lint
 	@$(BIN)/pyright --pythonpath $(BIN)/python
