@@ -86,10 +86,13 @@ def read_settings_and_watch(stop: Stop) -> bytes:
     )  # Ctrl-C reaches the supervisor, which stops its parts in order.
     stop.on_signals((signal.SIGTERM,))
     line = sys.stdin.buffer.readline(MAX_SETTINGS_BYTES)
+    descriptor = sys.stdin.fileno()
 
     def watch() -> None:
-        with contextlib.suppress(OSError, ValueError):
-            while sys.stdin.buffer.read(4096):
+        # The descriptor, not the buffered reader: a thread that waits inside that one holds its lock for ever, and
+        # the interpreter dies of it when this process ends for another reason.
+        with contextlib.suppress(OSError):
+            while os.read(descriptor, 4096):
                 pass
         stop.request()
 
