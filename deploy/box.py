@@ -28,6 +28,7 @@ from rich.console import Console
 from countline.config import MqttSettings
 from countline.errors import UsageError
 from countline.service import Part, Stop, Supervisor
+from countline.telemetry import set_up_logging
 from deploy import config, terminal
 from deploy.broker import BrokerSettings, choose, is_listening
 from deploy.config import BoxSettings, Paths
@@ -79,6 +80,7 @@ def up(settings: BoxSettings, stop: Stop, console: Console, options: Options | N
         UsageError: A person has to mend something first: the data folder, the port, a camera, the model.
     """
     options = options or Options()
+    set_up_logging("box", options.log_level)
     paths = Paths(settings.data_dir)
     with hold(paths, stop):
         check_disk(paths.folder)
@@ -90,7 +92,7 @@ def up(settings: BoxSettings, stop: Stop, console: Console, options: Options | N
                 model = str(model_file(model, progress))
         if stop.is_requested():
             return
-        box = _with_ports(settings)
+        box = with_ports(settings)
         parts = plan(box, model=model, log_level=options.log_level)
         asyncio.run(_run(box, parts, stop, console, options))
         console.print(f"Stopped. Everything counted is kept in {paths.folder}.", soft_wrap=True)
@@ -231,7 +233,8 @@ def _ask(box: BoxSettings, path: str) -> Any:
 
 def page_url(box: BoxSettings) -> str:
     """Return the page's address, as one types it on this machine."""
-    return f"http://{_reachable(box.api.host)}:{box.api.port}/"
+    host = _reachable(box.api.host)
+    return f"http://[{host}]:{box.api.port}/" if ":" in host else f"http://{host}:{box.api.port}/"
 
 
 def _reachable(host: str) -> str:
@@ -378,7 +381,7 @@ def _bind(host: str, port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def _with_ports(settings: BoxSettings) -> BoxSettings:
+def with_ports(settings: BoxSettings) -> BoxSettings:
     """Return the settings with real ports wherever they say 0, and fail early on those that are taken."""
     if settings.api.port:
         check_port(settings.api.host, settings.api.port)

@@ -38,6 +38,7 @@ CAMERA_SECONDS = 3.0
 # What a person still reads as live.
 SLOW_MODEL_MS = 500.0
 LOW_DISK_MB = 2_000
+_SYNCED = Path("/run/systemd/timesync/synchronized")
 _INFERENCES = 5
 _SIGNS = {OK: "[green]ok  [/green]", WARN: "[yellow]warn[/yellow]", FAIL: "[red]FAIL[/red]"}
 _WITHOUT_SIMD = {"x86_64": "avx2", "aarch64": "asimd"}
@@ -281,7 +282,7 @@ def broker(settings: BoxSettings) -> Finding:
 def clock() -> Finding:
     """Is the clock set by the network? Counts carry its time."""
     said = _output(["timedatectl", "show", "--property=NTPSynchronized", "--value"])
-    if said == "yes" or Path("/run/systemd/timesync/synchronized").exists():
+    if said == "yes" or _SYNCED.exists():
         return Finding("clock", OK, "set by the network")
     chrony = _output(["chronyc", "-c", "tracking"])
     if chrony and chrony.split(",")[-1] == "Normal":

@@ -27,12 +27,12 @@ class Steps:
         """Show a sentence; with a share of its work done it replaces the one before."""
         if share is None:
             self._stop()
-            self._console.print(escape(sentence))
+            self._console.print(escape(sentence), soft_wrap=True)
         elif self._status is not None:
             self._status.start()
             self._status.update(f"{escape(sentence)}  {share:.0%}" if share else escape(sentence))
         elif sentence != self._last:
-            self._console.print(escape(sentence))
+            self._console.print(escape(sentence), soft_wrap=True)
         self._last = sentence
 
     def _stop(self) -> None:
@@ -60,9 +60,9 @@ def banner(console: Console, url: str, facts: list[tuple[str, str]], *, title: s
         table.add_row(name, escape(text))
     if not console.is_terminal:
         # A frame of box characters helps nobody in a log file.
-        console.print(f"{title}: {url}")
+        console.print(f"{title}: {url}", soft_wrap=True)
         for name, text in facts:
-            console.print(f"  {name}: {escape(text)}")
+            console.print(f"  {name}: {escape(text)}", soft_wrap=True)
         return
     console.print(
         Panel(

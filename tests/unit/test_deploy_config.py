@@ -1,0 +1,146 @@
+"""Settings of a box: what they say, what they refuse, and what each part gets of them."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from countline.config import MqttSettings, parse
+from countline.errors import UsageError
+from deploy import config
+from deploy.config import BoxSettings
+
+
+def read(text: str, **environ: str) -> BoxSettings:
+    return parse(text, BoxSettings, "box.yaml", environ)
+
+
+def test_the_example_is_valid():
+    """What `config example` prints can be used as it is."""
+    settings = read(config.EXAMPLE)
+    assert [camera.name for camera in settings.cameras] == ["entrance"]
+    assert settings.cameras[0].lines[0].sides == ("street", "shop")
+    assert settings.api == BoxSettings().api
+
+
+def test_an_empty_file_is_valid():
+    """Every setting has a default."""
+    assert read("") == BoxSettings()
+
+
+def test_the_environment_overrides_the_file():
+    """A variable wins over the file."""
+    assert read("api: {port: 8000}", COUNTLINE__API__PORT="8001").api.port == 8001
+
+
+BAD = {
+    "typo": ("api:\n  prot: 1", "box.yaml:2: api.prot: there is no such key; did you mean `port`?"),
+    "wrong type": ("api:\n  port: many", "box.yaml:2: api.port: expected a whole number"),
+    "port": ("api: {port: 70000}", "port 70000 is not a TCP port"),
+    "open without token": ("api: {host: 0.0.0.0}", "set a token"),
+    "short token": ("api: {token: short}", "too short to be safe"),
+    "time zone": ("timezone: Mars/Olympus", "timezone 'Mars/Olympus' is unknown"),
+    "pane": ("worker: {pane_s: 7}", "pane_s 7 does not divide a day"),
+    "broker": ("broker: {prefer: hivemq}", "hivemq"),
+    "two cameras": ("cameras: [{name: a, source: '0'}, {name: a, source: '1'}]", "two cameras are named 'a'"),
+    "no source": ("cameras: [{name: a, source: ''}]", "camera 'a' has no source"),
+    "zero length": (
+        "cameras:\n  - name: a\n    source: '0'\n    lines:\n      - {name: door, points: [[1, 1], [1, 1]]}",
+        "line 'door' has a piece of zero length",
+    ),
+    "not a group": ("- a\n- b", "must be a group of keys"),
+    "not yaml": ("a: [", "not valid YAML"),
+    "mqtt in the clear": ("mqtt: {host: broker.example}", "set tls: true"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_mistake_is_one_sentence(name: str):
+    """A wrong setting is answered with one line that says where and what."""
+    text, expected = BAD[name]
+    with pytest.raises(UsageError) as caught:
+        read(text)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_each_part_gets_its_settings(tmp_path: Path):
+    """The parts agree on the files and ports that they share."""
+    box = read("cameras: [{name: a, source: '0'}]\npreview: {enabled: true}\ntimezone: Europe/Berlin")
+    box = msgspec.structs.replace(box, data_dir=str(tmp_path))
+    mqtt = MqttSettings(port=1999)
+    edge = config.edge_settings(box, mqtt, model="/m.onnx", preview_port=4711)
+    gateway = config.gateway_settings(box, mqtt)
+    worker = config.worker_settings(box)
+    api = config.api_settings(box, preview_port=4711)
+    assert edge.mqtt == gateway.mqtt == mqtt
+    assert worker.log_path == str(Path(gateway.data_dir) / "journal.sqlite")
+    assert worker.store_path == api.store_path
+    assert edge.preview.port == 4711
+    assert api.preview_url == "http://127.0.0.1:4711"
+    assert edge.detector.model == "/m.onnx"
+    assert api.timezone == "Europe/Berlin"
+
+
+def test_no_camera_is_said():
+    """An agent without a camera says how to name one."""
+    with pytest.raises(UsageError, match="--camera SOURCE"):
+        config.edge_settings(BoxSettings(), MqttSettings(), model="")
+
+
+def test_secrets_are_hidden():
+    """Neither tokens, nor passwords, nor logins in addresses are shown."""
+    box = read(
+        "cameras: [{name: a, source: 'rtsp://admin:hunter2@192.0.2.1/live'}]\n"
+        "api: {token: 0123456789abcdef}\nmqtt: {password: hunter2}"
+    )
+    text = repr(config.shown(box))
+    assert "hunter2" not in text
+    assert "0123456789abcdef" not in text
+    assert "rtsp://***@192.0.2.1/live" in text
+
+
+@pytest.mark.parametrize("text", ["1,2,3,4", "0.1, 0.5, 0.9, 0.5", "1,2,3,4,5,6"])
+def test_a_typed_line_is_read(text: str):
+    """--line takes pairs of numbers."""
+    assert len(config.typed_line(text).points) == len(text.split(",")) // 2
+
+
+@pytest.mark.parametrize("text", ["", "1,2,3", "a,b,c,d", "1,2", "5,5,5,5", "1,2,3,nan,"])
+def test_a_wrong_typed_line_is_said(text: str):
+    """A line that cannot be one is answered with one sentence."""
+    with pytest.raises(UsageError, match="--line"):
+        config.typed_line(text)
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("usr/share/zoneinfo/Europe/Berlin", "Europe/Berlin"),
+        ("usr/share/zoneinfo/posix/Europe/Berlin", "Europe/Berlin"),
+        ("etc/strange", "UTC"),
+        ("usr/share/zoneinfo/Mars/Olympus", "UTC"),
+    ],
+)
+def test_the_time_zone_comes_from_the_machine(tmp_path: Path, monkeypatch, target: str, expected: str):
+    """The link that every Linux keeps names the zone; without a known name it is UTC."""
+    path = tmp_path / target
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"TZif")
+    link = tmp_path / "localtime"
+    link.symlink_to(path)
+    monkeypatch.setattr(config, "_LOCALTIME", link)
+    monkeypatch.delenv("TZ", raising=False)
+    assert config.system_timezone() == expected
+
+
+def test_tz_wins_over_the_link(monkeypatch):
+    """TZ is what the person set for this process."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    assert config.system_timezone() == "Asia/Tokyo"
+
+
+def test_page_and_models_are_found():
+    """A checkout finds what an installed package carries along."""
+    assert (config.models_dir() / "yolo11n" / "model.toml").is_file()
+    assert config.page_dir().name == "dashboard"

@@ -1,0 +1,158 @@
+"""The doctor: each check alone, and what all together exit with."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from countline.config import MqttSettings
+from deploy import doctor
+from deploy.config import BoxApi, BoxBroker, BoxSettings
+from deploy.doctor import FAIL, OK, WARN, Finding
+from edge.config import CameraSettings, DetectorSettings, LineSettings
+
+
+@pytest.mark.parametrize(("version", "state"), [((3, 10, 9), FAIL), ((3, 11, 0), OK), ((3, 13, 1), OK)])
+def test_python(version: tuple[int, ...], state: str):
+    """Python before 3.11 fails."""
+    assert doctor.python(version).state == state
+
+
+@pytest.mark.parametrize(
+    ("arch", "is_64bit", "state"),
+    [
+        ("x86_64", True, OK),
+        ("aarch64", True, OK),
+        ("armv7l", False, FAIL),
+        ("aarch64", False, FAIL),
+        ("riscv64", True, WARN),
+    ],
+)
+def test_machine(arch: str, is_64bit: bool, state: str):
+    """A 32-bit system cannot run it, and the way out is named."""
+    found = doctor.machine(arch, is_64bit=is_64bit)
+    assert found.state == state
+    assert bool(found.mend) == (state != OK)
+
+
+@pytest.mark.parametrize(
+    ("arch", "text", "state"),
+    [
+        ("x86_64", "flags : fpu sse2 avx2 avx512f", OK),
+        ("x86_64", "flags : fpu sse2", WARN),
+        ("aarch64", "Features : fp asimd asimddp", OK),
+        ("riscv64", "isa : rv64gc", OK),
+    ],
+)
+def test_cpu(tmp_path: Path, arch: str, text: str, state: str):
+    """A processor without fast vector arithmetic is a warning."""
+    path = tmp_path / "cpuinfo"
+    path.write_text(text)
+    assert doctor.cpu(path, arch).state == state
+
+
+def as_probe(monkeypatch, code: str) -> None:
+    monkeypatch.setattr(doctor, "own_process", lambda *_: [sys.executable, "-c", code])
+
+
+def test_an_illegal_instruction_is_explained(monkeypatch):
+    """A library that dies with SIGILL does not take the doctor along."""
+    as_probe(monkeypatch, "import os, signal; os.kill(os.getpid(), signal.SIGILL)")
+    found = doctor.onnxruntime()
+    assert found.state == FAIL
+    assert "newer processor" in found.found
+
+
+def test_a_hanging_probe_is_ended(monkeypatch):
+    """A driver that never answers is said."""
+    monkeypatch.setattr(doctor, "PROBE_TIMEOUT_S", 0.3)
+    as_probe(monkeypatch, "import signal; signal.pause()")
+    assert "no answer within" in doctor.opencv().found
+
+
+def test_a_missing_library_is_explained(monkeypatch):
+    """What is not installed is named, with the extra that brings it."""
+    as_probe(monkeypatch, "import sys; sys.exit('No module named cv2')")
+    found = doctor.opencv()
+    assert found.state == FAIL
+    assert "No module named cv2" in found.found
+    assert "countline[edge]" in found.mend
+
+
+def test_a_real_probe_answers():
+    """OpenCV is looked at in a process of its own."""
+    assert doctor.opencv().state == OK
+
+
+def test_a_model_that_is_not_there_yet(tmp_path: Path, monkeypatch):
+    """A model that the first start will fetch is a warning, a damaged or unknown one a failure."""
+    monkeypatch.setenv("COUNTLINE_CACHE", str(tmp_path))
+    assert doctor.model(BoxSettings()).state == WARN
+    (tmp_path / "yolo11n").mkdir()
+    (tmp_path / "yolo11n" / "yolo11n.onnx").write_bytes(b"x")
+    assert "damaged" in doctor.model(BoxSettings()).found
+    assert doctor.model(BoxSettings(detector=DetectorSettings(model="yolo99"))).state == FAIL
+
+
+def test_a_file_that_is_no_model(tmp_path: Path):
+    """The detector's own sentence is shown."""
+    path = tmp_path / "mine.onnx"
+    path.write_bytes(b"this is no model")
+    found = doctor.model(BoxSettings(detector=DetectorSettings(model=str(path))))
+    assert found.state == FAIL
+    assert "mine.onnx" in found.found
+    assert "Traceback" not in found.found
+
+
+def test_a_camera_and_its_lines(tmp_path: Path):
+    """A camera is opened, and a line outside its picture is found."""
+    path = tmp_path / "det.txt"
+    path.write_text("".join(f"{n},-1,1,1,9,9,0.9,-1,-1,-1\n" for n in range(1, 9)))
+    lines = [LineSettings(name="door", points=[(10.0, 10.0), (9_000.0, 10.0)])]
+    camera = CameraSettings(name="a", source=f"mot:{path}", realtime=False, size=(100, 100), lines=lines)
+    found = list(doctor.look_at(camera))
+    assert [one.state for one in found] == [OK, FAIL]
+    assert "door" in found[1].found
+
+
+def test_a_camera_that_is_not_there(tmp_path: Path):
+    """A missing video is one sentence."""
+    (found,) = doctor.look_at(CameraSettings(name="a", source=str(tmp_path / "missing.mp4")))
+    assert found.state == FAIL
+    assert "missing.mp4" in found.found
+
+
+def test_disk(tmp_path: Path):
+    """A folder that cannot be made is looked for at its nearest parent."""
+    assert doctor.disk(BoxSettings(data_dir=str(tmp_path / "a" / "b"))).state in {OK, WARN}
+
+
+def test_a_broker_that_does_not_answer():
+    """A configured broker is asked; without one the box would run its own."""
+    assert doctor.broker(BoxSettings(mqtt=MqttSettings(port=1))).state == FAIL
+    assert doctor.broker(BoxSettings(broker=BoxBroker(prefer="embedded"))).state == OK
+
+
+@pytest.mark.parametrize(("said", "state"), [("yes", OK), ("no", WARN), ("", OK)])
+def test_clock(monkeypatch, said: str, state: str):
+    """A clock that nothing sets is a warning; not knowing is none."""
+    monkeypatch.setattr(doctor, "_output", lambda command: said if command[0] == "timedatectl" else "")
+    monkeypatch.setattr(doctor, "_SYNCED", Path("/missing"))
+    assert doctor.clock().state == state
+
+
+def test_ports():
+    """A free port is fine."""
+    assert doctor.ports(BoxSettings(api=BoxApi(port=0))).state == OK
+
+
+@pytest.mark.parametrize(("states", "code"), [([OK], 0), ([OK, WARN], 3), ([WARN, FAIL, OK], 1)])
+def test_the_worst_finding_decides(monkeypatch, capsys, states: list[str], code: int):
+    """Exit code 0, 3 with warnings, 1 with a failure; --json prints one object."""
+    findings = [Finding("a", state, "found", "" if state == OK else "mend it") for state in states]
+    monkeypatch.setattr(doctor, "checks", lambda _: iter(findings))
+    assert doctor.examine(BoxSettings(), as_json=True) == code
+    assert [one["state"] for one in json.loads(capsys.readouterr().out)["checks"]] == states
+    assert doctor.examine(BoxSettings(), as_json=False) == code
+    assert capsys.readouterr().out.count("-> mend it") == len([state for state in states if state != OK])
