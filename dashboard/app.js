@@ -144,7 +144,7 @@ async function signIn(event) {
       body: JSON.stringify({ token: field.value }),
     });
     if (!reply.ok) {
-      setText(error, reply.status === 401 || reply.status === 403 ? "That is not the token of this box." : "The box could not check the token. Try again.");
+      setText(error, await whyRefused(reply));
       field.select();
       return;
     }
@@ -157,6 +157,12 @@ async function signIn(event) {
   setHidden(byId("main"), false);
   setText(byId("connection-text"), "Connecting");
   live.start();
+}
+
+async function whyRefused(reply) {
+  if (reply.status === 401) return "That is not the token of this box.";
+  const problem = await reply.json().catch(() => ({}));
+  return [problem.detail ?? "The box could not check the token.", problem.hint ?? "Try again."].join(" ");
 }
 
 function everySecond() {

@@ -4,9 +4,12 @@ import { scaleTop } from "./chart.js";
 import { minuteTime, number } from "./format.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const LEFT = 34;
-const BOTTOM = 22;
-const TOP = 6;
+// In rem: room for the numbers on the left, the times at the bottom, half a number at the top.
+const LEFT_REM = 2.2;
+const BOTTOM_REM = 1.4;
+const TOP_REM = 0.4;
+const QUARTER_MS = 900_000;
+const rem = () => Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
 
 function shape(name, attributes, text = "") {
   const element = document.createElementNS(SVG, name);
@@ -39,42 +42,46 @@ export class SvgChart {
 
   #hovered(event) {
     const box = this.#root.getBoundingClientRect();
-    const index = Math.floor(((event.clientX - box.left - LEFT) / (box.width - LEFT)) * this.#columns.length);
+    const left = LEFT_REM * rem();
+    const index = Math.floor(((event.clientX - box.left - left) / (box.width - left)) * this.#columns.length);
     return index >= 0 && index < this.#columns.length ? index : null;
   }
 
   #paint() {
     const [width, height] = [this.#root.clientWidth, this.#root.clientHeight];
     if (!width || !height || !this.#columns.length) return;
-    const bottom = height - BOTTOM;
-    const top = scaleTop(this.#columns);
-    const step = (width - LEFT) / this.#columns.length;
-    const y = (value) => TOP + ((top - value) / (2 * top)) * (bottom - TOP);
-    const parts = [hatching()];
-    for (const value of [top / 2, -top / 2]) {
-      parts.push(shape("line", { class: "grid", x1: LEFT, x2: width, y1: y(value), y2: y(value) }));
-      parts.push(shape("text", { x: LEFT - 6, y: y(value) + 4, class: "right" }, number(Math.abs(value))));
-    }
-    let hatched = 0;
-    this.#columns.forEach((column, i) => {
-      const x = LEFT + i * step;
-      if (!column.isWhole) {
-        hatched++;
-        parts.push(shape("rect", { class: "gap", x, y: TOP, width: step, height: bottom - TOP, fill: "url(#hatch)" }));
-      }
-      for (const direction of ["in", "out"]) {
-        if (!column[direction]) continue;
-        const end = y(direction === "in" ? column[direction] : -column[direction]);
-        const look = column.isProvisional ? `${direction} lighter` : direction;
-        parts.push(shape("rect", { class: look, x: x + 1, y: Math.min(end, y(0)), width: Math.max(1, step * 0.72), height: Math.abs(end - y(0)) }));
-      }
-      if (column.startMs % 900_000 === 0) parts.push(shape("text", { class: "centre", x, y: height - 6 }, minuteTime(column.startMs)));
-    });
-    parts.push(shape("line", { class: "axis", x1: LEFT, x2: width, y1: y(0), y2: y(0) }));
-    this.#root.dataset.hatched = String(hatched);
+    const size = rem();
+    const [left, top, bottom] = [LEFT_REM * size, TOP_REM * size, height - BOTTOM_REM * size];
+    const most = scaleTop(this.#columns);
+    const view = { width, height, left, top, bottom, most, step: (width - left) / this.#columns.length };
+    view.y = (value) => top + ((most - value) / (2 * most)) * (bottom - top);
+    const columns = this.#columns.flatMap((column, i) => drawColumn(view, column, left + i * view.step));
+    this.#root.dataset.hatched = String(columns.filter((part) => part.classList.contains("gap")).length);
     this.#svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    this.#svg.replaceChildren(...parts);
+    this.#svg.replaceChildren(hatching(), ...drawGrid(view), ...columns);
   }
+}
+
+function drawGrid({ left, width, most, y }) {
+  const parts = [shape("line", { class: "axis", x1: left, x2: width, y1: y(0), y2: y(0) })];
+  for (const value of [most / 2, -most / 2]) {
+    parts.push(shape("line", { class: "grid", x1: left, x2: width, y1: y(value), y2: y(value) }));
+    parts.push(shape("text", { x: left - 6, y: y(value) + 4, class: "right" }, number(Math.abs(value))));
+  }
+  return parts;
+}
+
+function drawColumn({ top, bottom, height, step, y }, column, x) {
+  const parts = [];
+  if (!column.isWhole) parts.push(shape("rect", { class: "gap", x, y: top, width: step, height: bottom - top, fill: "url(#hatch)" }));
+  for (const direction of ["in", "out"]) {
+    if (!column[direction]) continue;
+    const end = y(direction === "in" ? column[direction] : -column[direction]);
+    const look = column.isProvisional ? `${direction} lighter` : direction;
+    parts.push(shape("rect", { class: look, x: x + 1, y: Math.min(end, y(0)), width: Math.max(1, step * 0.72), height: Math.abs(end - y(0)) }));
+  }
+  if (column.startMs % QUARTER_MS === 0) parts.push(shape("text", { class: "centre", x, y: height - 6 }, minuteTime(column.startMs)));
+  return parts;
 }
 
 function hatching() {

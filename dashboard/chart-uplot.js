@@ -5,7 +5,9 @@ import uPlot from "./vendor/uPlot.esm.js";
 import { scaleTop } from "./chart.js";
 import { minuteTime, number, timezone } from "./format.js";
 
-const FONT = "11px system-ui, sans-serif";
+// All of the page is sized in rem, and a wall has large ones.
+const rem = () => Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
+const font = () => `${Math.round(0.6875 * rem())}px system-ui, sans-serif`;
 
 /** A chart in an element; the element's size rules. */
 export class UplotChart {
@@ -47,7 +49,7 @@ export class UplotChart {
     const colour = (name) => () => getComputedStyle(this.#root).getPropertyValue(name).trim();
     const bars = uPlot.paths.bars({ align: 1, size: [0.72, 60] });
     const series = (name) => ({ paths: bars, fill: colour(name), width: 0, points: { show: false } });
-    const axis = { stroke: colour("--quiet"), font: FONT, ticks: { show: false } };
+    const axis = { stroke: colour("--quiet"), font: font(), ticks: { show: false } };
     return {
       ...this.#size(),
       padding: [6, 2, 0, 0],
@@ -58,11 +60,11 @@ export class UplotChart {
         y: { range: () => [-this.#top, this.#top] },
       },
       axes: [
-        { ...axis, grid: { show: false }, size: 22, space: 64, values: (_, ticks) => ticks.map((s) => minuteTime(s * 1000)) },
+        { ...axis, grid: { show: false }, size: 1.4 * rem(), space: 4.6 * rem(), values: (_, ticks) => ticks.map((s) => minuteTime(s * 1000)) },
         {
           ...axis,
-          size: 34,
-          space: 30,
+          size: 2.2 * rem(),
+          space: 2 * rem(),
           grid: { stroke: colour("--hairline"), width: 1 },
           incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000],
           values: (_, ticks) => ticks.map((tick) => number(Math.abs(tick))),
@@ -106,13 +108,13 @@ export class UplotChart {
     this.#root.dataset.hatched = String(hatched);
     pen.clip();
     pen.beginPath();
-    const step = 7 * devicePixelRatio;
+    const step = 0.44 * rem() * devicePixelRatio;
     for (let x = left - height; hatched && x < left + width; x += step) {
       pen.moveTo(x, top + height);
       pen.lineTo(x + height, top);
     }
     pen.strokeStyle = colour;
-    pen.lineWidth = 1.5 * devicePixelRatio;
+    pen.lineWidth = 0.09 * rem() * devicePixelRatio;
     pen.stroke();
     pen.restore();
   }

@@ -43,7 +43,8 @@ export class Picture {
   #camera = null;
   #bitmap = null;
   #tracks = [];
-  #shownMs = 0;
+  #shownMs = -Infinity;
+  #capturedMs = 0;
   #index = 0;
   #flashes = new Map();
   #isVisible = false;
@@ -121,7 +122,11 @@ export class Picture {
     try {
       const path = this.#camera.id.split("/").map(encodeURIComponent).join("/");
       const reply = await fetch(`v1/cameras/${path}/preview?after=${this.#index}`, { cache: "no-store" });
-      if (reply.status === 204) return true;
+      if (reply.status === 204) {
+        // No newer one: the camera rests, or its agent has begun to number its frames anew.
+        this.#index = 0;
+        return true;
+      }
       if (!reply.ok) return false;
       await this.#show(new Uint8Array(await reply.arrayBuffer()));
       return true;
@@ -146,7 +151,8 @@ export class Picture {
     this.#bitmap = bitmap;
     this.#index = about.index;
     this.#tracks = about.tracks ?? [];
-    this.#shownMs = performance.now();
+    if (about.captured_at_ms !== this.#capturedMs) this.#shownMs = performance.now();
+    this.#capturedMs = about.captured_at_ms;
     this.#canvas.dataset.frames = String(Number(this.#canvas.dataset.frames ?? 0) + 1);
     this.#paintSoon();
   }
@@ -191,7 +197,7 @@ export class Picture {
       scaleX: box.width / (this.#camera.width || 1),
       scaleY: box.height / (this.#camera.height || 1),
       taken: [],
-      unit: Math.max(0.8, Math.min(2, box.width / 640)),
+      unit: Math.max(0.85 * (rem() / 16), Math.min(2, box.width / 640)),
     };
     for (const zone of this.#camera.zones) drawZone(pen, view, zone);
     const isFresh = performance.now() - this.#shownMs < OLD_AFTER_MS;
@@ -225,6 +231,7 @@ function ground(pen, width, height, sharp) {
   pen.stroke();
 }
 
+const rem = () => Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
 const place = (view, [x, y]) => [x * view.scaleX, y * view.scaleY];
 
 function trace(pen, points) {

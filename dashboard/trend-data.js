@@ -12,8 +12,9 @@ export class TrendData {
   #minutes = new Map();
   #coverage = new Map();
   #panes = new Map();
+  #paneCoverage = new Map();
   #panesFromMs = Infinity;
-  #toMs = 0;
+  #paneMs = 10_000;
 
   /**
    * Takes the answers of the server.
@@ -22,19 +23,14 @@ export class TrendData {
    */
   load(hour, recent) {
     this.#minutes = new Map();
-    this.#coverage = new Map();
     this.#panes = new Map();
     for (const series of hour.series) this.#fill(this.#minutes, hour, series);
-    for (const camera of hour.cameras) {
-      hour.start_ms.forEach((startMs, i) => {
-        const of = { coverage: camera.coverage[i] ?? 0, isProvisional: camera.status[i] === "provisional" };
-        this.#coverage.set(keyOf(camera.camera, startMs), of);
-      });
-    }
+    this.#coverage = coverageOf(hour);
+    this.#paneCoverage = coverageOf(recent);
+    this.#paneMs = recent.interval_s * 1000;
     for (const series of recent.series) this.#fill(this.#panes, recent, series);
     // A minute that the panes know only in part belongs to the minutes' answer.
     this.#panesFromMs = Math.ceil(recent.from_ms / MINUTE_MS) * MINUTE_MS;
-    this.#toMs = hour.to_ms;
   }
 
   /** Takes a live pane. Returns false if it lies before what is kept by pane: then the server must be asked again. */
@@ -42,6 +38,8 @@ export class TrendData {
     if (pane.start_ms < this.#panesFromMs) return false;
     const key = keyOf(keyOf(pane.camera, pane.line), pane.start_ms);
     this.#panes.set(key, { camera: pane.camera, line: pane.line, startMs: pane.start_ms, in: pane.in, out: pane.out });
+    const watched = { startMs: pane.start_ms, coverage: pane.coverage, isProvisional: pane.status === "provisional" };
+    this.#paneCoverage.set(keyOf(pane.camera, pane.start_ms), watched);
     return true;
   }
 
@@ -66,7 +64,9 @@ export class TrendData {
   /** Forgets what is older than an hour, so that a page left open for weeks stays small. */
   forget(nowMs) {
     const beforeMs = nowMs - (HOUR_MINUTES + 2) * MINUTE_MS;
-    for (const [key, pane] of this.#panes) if (pane.startMs < beforeMs) this.#panes.delete(key);
+    for (const kept of [this.#panes, this.#paneCoverage]) {
+      for (const [key, pane] of kept) if (pane.startMs < beforeMs) kept.delete(key);
+    }
   }
 
   #fill(into, answer, series) {
@@ -98,26 +98,47 @@ export class TrendData {
 
   // Several cameras together are watched as much as the mean of them.
   #watched(startMs, cameras) {
-    if (!cameras.length) return { coverage: 0, isProvisional: false };
-    let coverage = 0;
-    let isProvisional = false;
-    for (const camera of cameras) {
-      const known = this.#coverage.get(keyOf(camera, startMs));
-      coverage += known?.coverage ?? 0;
-      isProvisional ||= known ? known.isProvisional : startMs + MINUTE_MS > this.#toMs;
+    const each = cameras.map((camera) => this.#watchedBy(camera, startMs));
+    return {
+      coverage: each.length ? each.reduce((sum, one) => sum + one.coverage, 0) / each.length : 0,
+      isProvisional: each.some((one) => one.isProvisional),
+    };
+  }
+
+  // What a minute's settled panes say; those still to come are taken to be as good, until the server says otherwise.
+  #watchedBy(camera, startMs) {
+    if (startMs < this.#panesFromMs) return this.#coverage.get(keyOf(camera, startMs)) ?? { coverage: 0, isProvisional: false };
+    let [settled, coverage, all] = [0, 0, 0];
+    for (let at = startMs; at < startMs + MINUTE_MS; at += this.#paneMs) {
+      all++;
+      const pane = this.#paneCoverage.get(keyOf(camera, at));
+      if (!pane || pane.isProvisional) continue;
+      settled++;
+      coverage += pane.coverage;
     }
-    return { coverage: coverage / cameras.length, isProvisional };
+    return { coverage: settled ? coverage / settled : 1, isProvisional: settled < all };
   }
 }
 
+function coverageOf(answer) {
+  const found = new Map();
+  for (const camera of answer.cameras) {
+    answer.start_ms.forEach((startMs, i) => {
+      const watched = { startMs, coverage: camera.coverage[i] ?? 0, isProvisional: camera.status[i] === "provisional" };
+      found.set(keyOf(camera.camera, startMs), watched);
+    });
+  }
+  return found;
+}
+
 function column(startMs, sum, { coverage, isProvisional }) {
-  const isBlank = !sum && coverage === 0 && !isProvisional;
+  const isBlank = !sum && coverage === 0;
   return {
     startMs,
     in: isBlank ? null : (sum?.in ?? 0),
     out: isBlank ? null : (sum?.out ?? 0),
     coverage,
     isProvisional,
-    isWhole: isProvisional || coverage >= WHOLE_COVERAGE,
+    isWhole: coverage >= WHOLE_COVERAGE,
   };
 }

@@ -118,7 +118,7 @@ export class TrendPanel {
     setNumber(byId("trend-out"), number(sum("out")));
     const whole = this.#columns.filter((column) => column.isWhole).length;
     const hovered = this.#columns[this.#hovered];
-    const summary = `${number(whole)} of ${number(this.#columns.length)} minutes watched`;
+    const summary = `${number(whole)} of ${number(this.#columns.length)} minutes fully watched`;
     setText(byId("trend-readout"), hovered ? readout(hovered) : summary);
     if (this.#details.open) this.#writeTable();
   }

@@ -1,34 +1,44 @@
-"""A stand-in for the API that a page can be developed and tested against: it can go away, come back and be told what to say.
+"""The real worker, API and preview behind a page, fed by cameras that are told what to see.
 
-`python tests/page_server.py [--video FILE] [--port 8099]` shows a lively scene to look at.
+Only the detector and the network are missing: tests say who crosses, and the journal is written as the gateway does.
+`python tests/page_server.py [--video FILE]` shows a lively scene to look at while working on the page.
 """
 
 import argparse
-import asyncio
-import contextlib
-import json
 import math
 import socket
+import tempfile
 import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 import cv2
 import numpy as np
-import uvicorn
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Mount, Route, WebSocketRoute
-from starlette.staticfiles import StaticFiles
-from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from cloud.config import ApiSettings, WorkerSettings
+from cloud.main import run_api, run_worker
+from countline import eventlog
+from countline import events as ev
+from countline.codec import encode
+from countline.service import Stop
+from edge.config import PreviewSettings
+from edge.frames import Frame
+from edge.preview import Preview
 
 PAGE = Path(__file__).parent.parent / "dashboard"
-CSP = "default-src 'self'; img-src 'self' blob:"
-PANE_S = 10
-HEARTBEAT_S = 0.5
+SITE, DEVICE = "demo", "box"
+HOUR_MS = 3_600_000
+BEAT_MS = 1_000
+BATCH_MS = 10_000
+PICTURES_PER_S = 10
+
+CROSSING = ev.LineShape("crossing", [(250, 330), (560, 250)], sides=("park", "street"), classes=["person"])
+KERB = ev.LineShape("kerb", [(690, 560), (600, 240)], swap=True, sides=("pavement", "lawn"))
+PLAZA = ev.ZoneShape("plaza", [(80, 380), (420, 330), (500, 540), (90, 560)])
 
 
 def now_ms() -> int:
@@ -36,372 +46,261 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def camera(name: str, **changes: Any) -> dict[str, Any]:
-    """Describe a camera as the API does."""
-    return {
-        "id": f"demo/box/{name}",
-        "site": "demo",
-        "device": "box",
-        "camera": name,
-        "width": 768,
-        "height": 576,
-        "source": "video",
-        "synthetic": False,
-        "model": "yolo11n",
-        "preview": True,
-        "lines": [
-            {"name": "crossing", "points": [[250, 330], [560, 250]], "swap": False, "sides": ["park", "street"], "classes": ["person"]},
-            {"name": "kerb", "points": [[690, 560], [600, 240]], "swap": True, "sides": ["pavement", "lawn"], "classes": []},
-        ],
-        "zones": [{"name": "plaza", "points": [[80, 380], [420, 330], [500, 540], [90, 560]], "classes": []}],
-        "state": "ok",
-        "reason": "",
-        "last_seen_ms": now_ms(),
-        "watermark_ms": now_ms(),
-        "fps": 7.0,
-        "latency_ms": 61.0,
-        "backlog": 0,
-        "coverage": 0.998,
-    } | changes
-
-
 @dataclass
-class Scene:
-    """What the stand-in claims to have seen, and who listens.
+class Camera:
+    """A camera that is told what to see.
 
     Attributes:
-        cameras: By id.
-        totals: Today's in and out by (camera, line).
-        panes: In and out by (camera, line, start_ms).
-        blind: Spans of (camera, from_ms, to_ms) that nobody watched.
+        blind: Why it sees nothing; empty while it does.
+        is_silent: Whether it has stopped to send anything.
+        past_blind_min: Begin with an hour of counts behind it, blind between these minutes ago; None to begin now.
     """
 
-    cameras: dict[str, dict[str, Any]] = field(default_factory=dict)
-    totals: dict[tuple[str, str], list[int]] = field(default_factory=dict)
-    panes: dict[tuple[str, str, int], list[int]] = field(default_factory=dict)
-    zones: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
-    blind: list[tuple[str, int, int]] = field(default_factory=list)
-    frames: Any = None
-    version: str = "0.1.0"
-    token: str = ""
-    refuses_websockets: bool = False
-    is_mute: bool = False
-    seq: int = 0
-    listeners: list[tuple[asyncio.AbstractEventLoop, asyncio.Queue[dict[str, Any]]]] = field(default_factory=list)
+    name: str
+    lines: Sequence[ev.LineShape] = (CROSSING, KERB)
+    zones: Sequence[ev.ZoneShape] = (PLAZA,)
+    width: int = 768
+    height: int = 576
+    synthetic: bool = False
+    preview: bool = True
+    blind: str = ""
+    is_silent: bool = False
+    past_blind_min: tuple[int, int] | None = None
+    beaten_ms: int = 0
+    totals: dict[str, list[int]] = field(default_factory=dict)
 
-    def add(self, described: dict[str, Any]) -> None:
-        """Add a camera that counted nothing yet."""
-        self.cameras[described["id"]] = described
-        for line in described["lines"]:
-            self.totals.setdefault((described["id"], line["name"]), [0, 0])
-        for zone in described["zones"]:
-            today = {"visits": 0, "mean_dwell_ms": 0, "max": 0}
-            self.zones.setdefault((described["id"], zone["name"]), {"camera": described["id"], "zone": zone["name"], "now": {}, "today": today})
+    @property
+    def id(self) -> str:
+        """As the API names it."""
+        return f"{SITE}/{DEVICE}/{self.name}"
 
-    def cross(self, camera_id: str, line: str, direction: str, at_ms: int | None = None) -> None:
-        """Let somebody cross a line, now or earlier."""
-        hand = ("in", "out").index(direction)
-        at = at_ms or now_ms()
-        start = at - at % (PANE_S * 1000)
-        pane = self.panes.setdefault((camera_id, line, start), [0, 0])
-        pane[hand] += 1
-        self.totals[camera_id, line][hand] += 1
-        told = {"camera": camera_id, "line": line, "start_ms": start, "pane_s": PANE_S, "in": pane[0], "out": pane[1]}
-        self.tell(lines=[self.line(camera_id, line)], panes=[told | {"coverage": 1.0, "status": "provisional", "revision": 0}])
+    def configured(self) -> ev.CameraConfigured:
+        """Say with what it counts."""
+        kind = "synthetic" if self.synthetic else "video"
+        shapes = list(self.lines), list(self.zones)
+        return ev.CameraConfigured(
+            self.width, self.height, kind, *shapes, self.synthetic, "yolo11n", 7.0, self.preview
+        )
 
-    def change(self, camera_id: str, **changes: Any) -> None:
-        """Change what is known of a camera."""
-        self.cameras[camera_id] = self.cameras[camera_id] | changes
-        self.tell(cameras=[self.cameras[camera_id]])
+    def crossed(self, line: str, direction: str) -> ev.LineCrossed:
+        """Let one person cross."""
+        totals = self.totals.setdefault(line, [0, 0])
+        totals[direction == "out"] += 1
+        track = sum(map(sum, self.totals.values()))
+        return ev.LineCrossed(line, ev.Direction(direction), "person", track, 0.8, ev.LineTotals(*totals))
 
-    def fill(self, camera_id: str, line: str, now: dict[str, int], **today: Any) -> None:
-        """Put people into a zone."""
-        zone = self.zones[camera_id, line]
-        zone["now"] = now
-        zone["today"] = zone["today"] | today
-        self.tell(zones=[zone])
+    def beat(self, at_ms: int) -> ev.Heartbeat:
+        """Say that all up to now is counted."""
+        since_ms, self.beaten_ms = self.beaten_ms, at_ms
+        span_ms = at_ms - since_ms
+        state = ev.CameraState.BLIND if self.blind else ev.CameraState.OK
+        blind_ms = span_ms if self.blind else 0
+        frames = 0 if self.blind else round(7 * span_ms / 1000)
+        return ev.Heartbeat(since_ms, blind_ms, frames, 0, 61.0, state, self.blind)
 
-    def line(self, camera_id: str, line: str) -> dict[str, Any]:
-        """Sum up a line."""
-        start = now_ms() - 60_000
-        last = [sum(n[hand] for (c, name, at), n in self.panes.items() if (c, name) == (camera_id, line) and at >= start) for hand in (0, 1)]
-        n_in, n_out = self.totals[camera_id, line]
-        return {
-            "camera": camera_id,
-            "line": line,
-            "today": {"in": n_in, "out": n_out},
-            "last_minute": {"in": last[0], "out": last[1]},
-            "classes": {"person": {"in": n_in, "out": n_out}},
-            "last_crossing_ms": None,
-        }
 
-    def tell(self, **parts: Any) -> None:
-        """Send a delta to all who listen."""
-        self.seq += 1
-        message = {"type": "delta", "seq": self.seq, "server_time_ms": now_ms(), **parts}
-        for loop, queue in list(self.listeners):
-            loop.call_soon_threadsafe(queue.put_nowait, message)
+Seen = tuple[Camera, int, ev.AnyEvent]
 
-    def snapshot(self) -> dict[str, Any]:
-        """Say all that is known."""
-        return {
-            "type": "snapshot",
-            "seq": self.seq,
-            "server_time_ms": now_ms(),
-            "timezone": "Europe/Berlin",
-            "today_start_ms": now_ms() - 36_000_000,
-            "cameras": list(self.cameras.values()),
-            "lines": [self.line(*key) for key in self.totals],
-            "zones": list(self.zones.values()),
-        }
 
-    def counts(self, last_s: int, interval_s: int) -> dict[str, Any]:
-        """Answer a question for counts."""
-        step, to = interval_s * 1000, now_ms()
-        starts = list(range((to - last_s * 1000) // step * step, to, step))
-        series = []
-        for camera_id, line in self.totals:
-            for hand, direction in enumerate(("in", "out")):
-                sums = dict.fromkeys(starts, 0)
-                for (c, name, at), n in self.panes.items():
-                    if (c, name) == (camera_id, line) and at // step * step in sums:
-                        sums[at // step * step] += n[hand]
-                shown = [None if not self.watched(camera_id, at, step) and not n else n for at, n in sums.items()]
-                series.append({"camera": camera_id, "line": line, "direction": direction, "class": None, "n": shown})
-        cameras = []
-        for camera_id in self.cameras:
-            coverage = [self.watched(camera_id, at, step) for at in starts]
-            status = [
-                "provisional" if at + step > to - 3000 and not self.is_blind(camera_id, at, step) else "complete" if share >= 0.95 else "incomplete"
-                for at, share in zip(starts, coverage, strict=True)
+class PageBox:
+    """A worker, an API and a preview on this machine; use it as a context.
+
+    Attributes:
+        url: Where the page is.
+    """
+
+    def __init__(
+        self, folder: Path, cameras: Sequence[Camera], *, page: Path = PAGE, token: str = ""
+    ) -> None:
+        self.cameras = {camera.name: camera for camera in cameras}
+        self._journal = folder / "journal.sqlite"
+        self._worker = WorkerSettings(str(self._journal), str(folder / "store.sqlite"))
+        self._preview = Preview(PreviewSettings(enabled=True), list(self.cameras))
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        self._api = ApiSettings(
+            self._worker.store_path,
+            port=port,
+            token=token,
+            timezone="Europe/Berlin",
+            preview_url=f"http://127.0.0.1:{self._preview.port}",
+            page_dir=str(page),
+        )
+        self.url = f"http://127.0.0.1:{port}/"
+        self._epoch = now_ms()
+        self._seq = count(1)
+        self._writing = threading.Lock()
+        self._ended = Stop()
+        self._parts: dict[str, tuple[Stop, threading.Thread]] = {}
+
+    def __enter__(self) -> Self:
+        self._log = eventlog.connect(self._journal, synchronous="NORMAL")
+        self._log.executescript(eventlog.SCHEMA)
+        for camera in self.cameras.values():
+            if camera.past_blind_min is None:
+                camera.beaten_ms = now_ms()
+                self.send(camera, camera.beaten_ms, camera.configured())
+            else:
+                self.send_all(past_hour(camera, *camera.past_blind_min))
+        self._start("worker", lambda stop: run_worker(self._worker, stop))
+        self.start_api()
+        self._start("beats", self._beat)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in reversed(list(self._parts)):
+            self._stop(name)
+        self._preview.close()
+        self._log.close()
+
+    def start_api(self) -> None:
+        """Let the API answer, on the same port as before."""
+        self._start("api", lambda stop: run_api(self._api, stop))
+        port = self._api.port
+        for _ in range(500):
+            with socket.socket() as knock:
+                if knock.connect_ex(("127.0.0.1", port)) == 0:
+                    return
+            time.sleep(0.02)
+        raise AssertionError("the API did not start")
+
+    def stop_api(self) -> None:
+        """Let the API go away."""
+        self._stop("api")
+
+    def send(self, camera: Camera, at_ms: int, *events: ev.AnyEvent) -> None:
+        """Commit events as the gateway does."""
+        self.send_all([(camera, at_ms, event) for event in events])
+
+    def send_all(self, seen: Sequence[Seen]) -> None:
+        """Commit events of any cameras and times in one transaction."""
+        with self._writing:
+            envelopes = [
+                encode(ev.Envelope(1, SITE, DEVICE, self._epoch, next(self._seq), camera.name, at_ms, event))
+                for camera, at_ms, event in seen
             ]
-            cameras.append({"camera": camera_id, "coverage": coverage, "status": status, "revision": [0] * len(starts), "watermark_ms": to})
-        return {"interval_s": interval_s, "from_ms": starts[0], "to_ms": to, "timezone": "Europe/Berlin", "start_ms": starts, "series": series, "cameras": cameras}
+            self._log.execute("BEGIN IMMEDIATE")
+            eventlog.append(self._log, now_ms(), envelopes)
+            self._log.execute("COMMIT")
 
-    def watched(self, camera_id: str, start_ms: int, length_ms: int) -> float:
-        """Return the share of a span that somebody watched."""
-        lost = sum(max(0, min(to, start_ms + length_ms) - max(since, start_ms)) for c, since, to in self.blind if c == camera_id)
-        return round(1 - min(length_ms, lost) / length_ms, 3)
+    def cross(self, camera: str, line: str, direction: str) -> None:
+        """Let one person cross a line, now."""
+        seen = self.cameras[camera]
+        self.send(seen, now_ms(), seen.crossed(line, direction))
 
-    def is_blind(self, camera_id: str, start_ms: int, length_ms: int) -> bool:
-        """Say whether a span has a hole."""
-        return self.watched(camera_id, start_ms, length_ms) < 1
+    def show(self, camera: str, frame: Frame, tracks: Sequence[dict[str, object]]) -> None:
+        """Show a picture."""
+        self._preview.publish(camera, frame, tracks)
 
+    def _beat(self, stop: Stop) -> None:
+        while not stop.wait(BEAT_MS / 1000):
+            at_ms = now_ms()
+            awake = [camera for camera in self.cameras.values() if not camera.is_silent]
+            self.send_all([(camera, at_ms, camera.beat(at_ms)) for camera in awake])
 
-def parse_s(text: str) -> int:
-    """Read "60m" as seconds."""
-    return int(text[:-1]) * {"s": 1, "m": 60, "h": 3600}[text[-1]]
+    def _start(self, name: str, run: Callable[[Stop], None]) -> None:
+        stop = Stop()
+        thread = threading.Thread(target=run, args=(stop,), name=name, daemon=True)
+        thread.start()
+        self._parts[name] = stop, thread
 
-
-def app(scene: Scene) -> Starlette:
-    """Build the stand-in."""
-
-    async def health(_: Request) -> Response:
-        return JSONResponse({"status": "ok", "version": scene.version, "profile": "box", "time_ms": now_ms(), "timezone": "Europe/Berlin"})
-
-    async def cameras(request: Request) -> Response:
-        if scene.token and request.cookies.get("session") != scene.token:
-            return JSONResponse({"title": "sign in"}, status_code=401)
-        return JSONResponse({"cameras": list(scene.cameras.values())})
-
-    async def session(request: Request) -> Response:
-        if (await request.json()).get("token") != scene.token:
-            return JSONResponse({"title": "wrong token"}, status_code=401)
-        reply = Response(status_code=204)
-        reply.set_cookie("session", scene.token, httponly=True, samesite="strict")
-        return reply
-
-    async def counts(request: Request) -> Response:
-        return JSONResponse(scene.counts(parse_s(request.query_params["last"]), parse_s(request.query_params["interval"])))
-
-    async def preview(request: Request) -> Response:
-        if scene.frames is None:
-            return JSONResponse({"title": "no preview"}, status_code=404)
-        body = await asyncio.to_thread(scene.frames, int(request.query_params.get("after", 0)))
-        return Response(body, media_type="application/octet-stream")
-
-    async def messages() -> Any:
-        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        me = (asyncio.get_running_loop(), queue)
-        scene.listeners.append(me)
-        try:
-            yield scene.snapshot()
-            while True:
-                try:
-                    message = await asyncio.wait_for(queue.get(), HEARTBEAT_S)
-                except TimeoutError:
-                    message = {"type": "heartbeat", "seq": scene.seq, "server_time_ms": now_ms()}
-                if not scene.is_mute:
-                    yield message
-        finally:
-            scene.listeners.remove(me)
-
-    async def live(socket: WebSocket) -> None:
-        if scene.refuses_websockets:
-            await socket.close()
-            return
-        await socket.accept()
-        with contextlib.suppress(WebSocketDisconnect, RuntimeError):
-            async with contextlib.aclosing(messages()) as said:
-                async for message in said:
-                    await socket.send_text(json.dumps(message))
-
-    async def sse(_: Request) -> Response:
-        async def lines() -> Any:
-            async with contextlib.aclosing(messages()) as said:
-                async for message in said:
-                    yield f"id: {message['seq']}\ndata: {json.dumps(message)}\n\n"
-
-        return StreamingResponse(lines(), media_type="text/event-stream", headers={"cache-control": "no-cache"})
-
-    routes = [
-        Route("/v1/health", health),
-        Route("/v1/cameras", cameras),
-        Route("/v1/session", session, methods=["POST"]),
-        Route("/v1/counts", counts),
-        Route("/v1/cameras/{site}/{device}/{camera}/preview", preview),
-        WebSocketRoute("/v1/live", live),
-        Route("/v1/live/sse", sse),
-        Mount("/", StaticFiles(directory=PAGE, html=True)),
-    ]
-    return Starlette(routes=routes, middleware=[])
+    def _stop(self, name: str) -> None:
+        stop, thread = self._parts.pop(name)
+        stop.request()
+        thread.join(10)
+        assert not thread.is_alive(), f"{name} did not stop"
 
 
-def strict(inner: Any) -> Any:
-    """Wrap an application so that every answer carries the page's content security policy."""
-
-    async def outer(scope: Any, receive: Any, send: Any) -> None:
-        async def sent(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"content-security-policy", CSP.encode()), (b"cache-control", b"no-cache")]
-            await send(message)
-
-        await inner(scope, receive, sent)
-
-    return outer
-
-
-class PageServer:
-    """The stand-in on a loopback port, in a thread; it can be stopped and started again on the same port."""
-
-    def __init__(self, scene: Scene, port: int = 0) -> None:
-        self.scene = scene
-        with socket.create_server(("127.0.0.1", port)) as probe:
-            self.port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}/"
-
-    def start(self) -> None:
-        """Begin to answer."""
-        config = uvicorn.Config(strict(app(self.scene)), host="127.0.0.1", port=self.port, log_level="error", ws="websockets-sansio", timeout_graceful_shutdown=1)
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-        self._thread.start()
-        while not self._server.started:
-            time.sleep(0.01)
-
-    def stop(self) -> None:
-        """Go away, with all connections."""
-        self._server.should_exit = True
-        self._thread.join(10)
-
-
-class DrawnFrames:
-    """Frames without a camera: a few boxes that walk, for a page under test."""
-
-    def __init__(self) -> None:
-        self._index = 0
-
-    def __call__(self, after: int) -> bytes:
-        """Return the next frame in the preview's format."""
-        time.sleep(0.1)
-        self._index = max(self._index, after) + 1
-        picture = np.full((288, 384, 3), (70, 82, 76), np.uint8)
-        tracks = []
-        for person in range(4):
-            x = int(384 + 330 * math.sin(self._index / 30 + person * 1.7))
-            y = 180 + 80 * person
-            cv2.circle(picture, (x // 2, y // 2 - 22), 7, (150, 170, 190), -1)
-            cv2.rectangle(picture, (x // 2 - 8, y // 2 - 14), (x // 2 + 8, y // 2 + 22), (90, 120, 180), -1)
-            tracks.append({"id": person + 1, "cls": "person", "conf": 0.9, "box": [x - 22, y - 62, x + 22, y + 48]})
-        return packed(self._index, 768, 576, tracks, picture)
-
-
-class VideoFrames:
-    """Frames of a recording, with boxes around what moves, for looking at the page."""
-
-    def __init__(self, path: str) -> None:
-        video = cv2.VideoCapture(path)
-        moving = cv2.createBackgroundSubtractorMOG2(200, 40, False)
-        self._bodies: list[bytes] = []
-        for index in range(1, 400):
-            ok, picture = video.read()
-            if not ok:
-                break
-            mask = cv2.dilate(cv2.medianBlur(moving.apply(picture), 5), np.ones((9, 5), np.uint8), iterations=2)
-            boxes = [cv2.boundingRect(c) for c in cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]]
-            kept = [(x, y, w, h) for x, y, w, h in boxes if w * h > 700 and h > w and h < 200]
-            tracks = [{"id": 10 + i, "cls": "person", "conf": 0.8, "box": [x, y, x + w, y + h]} for i, (x, y, w, h) in enumerate(kept)]
-            self._bodies.append(packed(index, picture.shape[1], picture.shape[0], tracks, picture))
-        video.release()
-
-    def __call__(self, after: int) -> bytes:
-        """Return the next frame in the preview's format."""
-        time.sleep(0.1)
-        return self._bodies[40 + after % (len(self._bodies) - 40)]
-
-
-def packed(index: int, width: int, height: int, tracks: list[dict[str, Any]], picture: Any) -> bytes:
-    """Make a preview body: a line of JSON, then the JPEG."""
-    about = {"index": index, "captured_at_ms": now_ms(), "width": width, "height": height, "tracks": tracks}
-    jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
-    return json.dumps(about).encode() + b"\n" + jpeg
-
-
-def lively(cameras: list[dict[str, Any]], hole_min: tuple[int, int] = (22, 29)) -> Scene:
-    """Make an hour of believable counts, with a hole in it."""
-    scene = Scene()
+def past_hour(camera: Camera, blind_from_min: int, blind_to_min: int) -> list[Seen]:
+    """Make up the hour before now: crossings at changing pace, and minutes (counted back from now) without sight."""
     chance = np.random.default_rng(7)
-    to = now_ms()
-    for described in cameras:
-        scene.add(described)
-        if described["state"] == "blind":
-            scene.blind.append((described["id"], to - 240_000, to + 3_600_000))
-        scene.blind.append((described["id"], to - hole_min[1] * 60_000, to - hole_min[0] * 60_000))
-        for line in described["lines"]:
-            for at in range(to - 3_600_000, to, 10_000):
-                rate = 0.5 + 0.4 * math.sin(at / 700_000)
-                if scene.watched(described["id"], at, 10_000) == 1:
-                    scene.panes[described["id"], line["name"], at - at % 10_000] = chance.poisson([rate, 0.8 * rate]).tolist()
-            sums = np.array([n for (c, name, _), n in scene.panes.items() if (c, name) == (described["id"], line["name"])]).sum(axis=0)
-            scene.totals[described["id"], line["name"]] = (sums + [410, 380]).tolist()
-        for zone in described["zones"]:
-            scene.fill(described["id"], zone["name"], {"person": 3, "bicycle": 1}, visits=148, mean_dwell_ms=23_400, max=11)
-    return scene
+    end_ms = now_ms()
+    camera.beaten_ms = end_ms - HOUR_MS
+    is_blind_now, camera.blind = camera.blind, ""
+    seen: list[Seen] = [(camera, camera.beaten_ms, camera.configured())]
+    for at_ms in range(camera.beaten_ms + BATCH_MS, end_ms, BATCH_MS):
+        camera.blind = "covered" if blind_to_min <= (end_ms - at_ms) // 60_000 < blind_from_min else ""
+        pace = 0.0 if camera.blind else 0.5 + 0.4 * math.sin(at_ms / 700_000)
+        for line in camera.lines:
+            ways = ["in"] * int(chance.poisson(pace)) + ["out"] * int(chance.poisson(0.8 * pace))
+            times_ms = [at_ms - int(ago_ms) for ago_ms in chance.integers(1, BATCH_MS, len(ways))]
+            seen.extend(
+                (camera, at, camera.crossed(line.name, way)) for at, way in zip(times_ms, ways, strict=True)
+            )
+        seen.append((camera, at_ms, camera.beat(at_ms)))
+    camera.blind = is_blind_now
+    for zone in camera.zones:
+        visits = [
+            ev.ZoneVisit(zone.name, "person", track, int(chance.integers(4_000, 40_000)))
+            for track in range(60)
+        ]
+        seen.extend((camera, end_ms - 2_000, visit) for visit in visits)
+        seen.append((camera, end_ms - 1_000, ev.ZoneOccupancy(zone.name, {"person": 3, "bicycle": 1})))
+    return seen
+
+
+def drawn(index: int) -> tuple[Frame, list[dict[str, object]]]:
+    """Draw a picture with a few people who walk."""
+    picture = np.full((576, 768, 3), (70, 82, 76), np.uint8)
+    tracks: list[dict[str, object]] = []
+    for person in range(4):
+        x = int(384 + 330 * math.sin(index / 30 + person * 1.7))
+        y = 180 + 80 * person
+        cv2.circle(picture, (x, y - 44), 14, (150, 170, 190), -1)
+        cv2.rectangle(picture, (x - 16, y - 28), (x + 16, y + 44), (90, 120, 180), -1)
+        tracks.append(
+            {"id": person + 1, "cls": "person", "conf": 0.9, "box": [x - 22, y - 62, x + 22, y + 48]}
+        )
+    return Frame(index, now_ms(), picture), tracks
+
+
+def recorded(path: str) -> list[tuple[np.ndarray, list[dict[str, object]]]]:
+    """Read a recording, with boxes around what moves in it."""
+    video = cv2.VideoCapture(path)
+    moving = cv2.createBackgroundSubtractorMOG2(200, 40, False)
+    pictures: list[tuple[np.ndarray, list[dict[str, object]]]] = []
+    for _ in range(300):
+        is_read, picture = video.read()
+        if not is_read:
+            break
+        mask = cv2.dilate(cv2.medianBlur(moving.apply(picture), 5), np.ones((9, 5), np.uint8), iterations=2)
+        shapes = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
+        boxes = [(x, y, w, h) for x, y, w, h in map(cv2.boundingRect, shapes) if w * h > 700 and w < h < 200]
+        tracks = [
+            {"id": 10 + i, "cls": "person", "box": [x, y, x + w, y + h]}
+            for i, (x, y, w, h) in enumerate(boxes)
+        ]
+        pictures.append((picture, tracks))
+    video.release()
+    return pictures[40:]
 
 
 def main() -> None:
     """Show a lively scene until interrupted."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--video")
-    parser.add_argument("--port", type=int, default=8099)
     parser.add_argument("--cameras", type=int, default=1)
     asked = parser.parse_args()
-    described = [
-        camera("plaza"),
-        camera("back door", state="blind", reason="the lens is covered", coverage=0.2),
-        camera("hall", preview=False, synthetic=True, width=640, height=360, lines=[{"name": "stairs", "points": [[60, 180], [580, 180]], "swap": False, "sides": ["upstairs", "hall"], "classes": []}], zones=[]),
-        camera("yard", state="offline", preview=False, coverage=0.0, last_seen_ms=now_ms() - 4_000_000),
+    stairs = ev.LineShape("stairs", [(60, 180), (580, 180)], sides=("upstairs", "hall"))
+    cameras = [
+        Camera("plaza", past_blind_min=(29, 22)),
+        Camera("backdoor", past_blind_min=(29, 22), blind="the lens is covered"),
+        Camera("hall", [stairs], [], 640, 360, synthetic=True, preview=False),
     ][: asked.cameras]
-    scene = lively(described)
-    scene.frames = VideoFrames(asked.video) if asked.video else DrawnFrames()
-    server = PageServer(scene, asked.port)
-    server.start()
-    print(server.url, flush=True)
+    film = recorded(asked.video) if asked.video else []
     chance = np.random.default_rng()
-    while True:
-        time.sleep(float(chance.exponential(1.2)))
-        key = list(scene.totals)[int(chance.integers(len(scene.totals)))]
-        scene.cross(*key, "in" if chance.random() < 0.55 else "out")
+    with tempfile.TemporaryDirectory() as folder, PageBox(Path(folder), cameras) as box:
+        print(box.url, flush=True)  # noqa: T201 - a person started this to look at it
+        for index in count():
+            picture, tracks = film[index % len(film)] if film else (None, [])
+            frame, tracks = (Frame(index, now_ms(), picture), tracks) if film else drawn(index)
+            box.show("plaza", frame, tracks)
+            if chance.random() < 0.1:
+                camera = cameras[int(chance.integers(len(cameras)))]
+                line = camera.lines[int(chance.integers(len(camera.lines)))]
+                if not camera.blind:
+                    box.cross(camera.name, line.name, "in" if chance.random() < 0.55 else "out")
+            time.sleep(1 / PICTURES_PER_S)
 
 
 if __name__ == "__main__":
