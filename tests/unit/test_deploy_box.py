@@ -106,7 +106,7 @@ def taken():
 
 def test_a_port_in_use_is_said(taken: int):
     """The page's port must be free, and the sentence names the way out."""
-    with pytest.raises(UsageError, match=f"Port {taken} is in use on 127.0.0.1: .* --port"):
+    with pytest.raises(UsageError, match=rf"Port {taken} is in use on 127\.0\.0\.1: .* --port"):
         box.check_port("127.0.0.1", taken)
 
 

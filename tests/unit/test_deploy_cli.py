@@ -1,6 +1,7 @@
 """The command: what it prints where, and what it exits with."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -45,8 +46,6 @@ def test_help_names_the_commands(run):
 
 def test_help_loads_no_tier():
     """Help answers at once because nothing heavy is imported for it."""
-    import subprocess
-
     code = "import sys, deploy.cli; print([m for m in sys.modules if m.split('.')[0] in ('numpy', 'cv2', 'fastapi', 'edge', 'gateway', 'cloud', 'onnxruntime', 'iotcore')])"
     root = Path(cli.__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
