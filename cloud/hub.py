@@ -21,10 +21,15 @@ from countline.events import LineShape, ZoneShape
 LAST_MINUTE_MS = 60_000
 # The time over which a camera's coverage is shown.
 COVERAGE_MS = 300_000
+# How far back single panes are needed to start with.
+PANES_MS = 2 * COVERAGE_MS
 # Keys whose last change is remembered. A reader that has missed more gets a snapshot instead.
 MAX_CHANGED = 20_000
 # Panes per message at most: a backlog of hours revises thousands at once, and no page draws them one by one.
 MAX_PANES = 2_000
+
+# An encoded message tells the server's time; it is not reused for longer than this.
+STALE_MS = 500
 
 Key = tuple[str, ...]
 
@@ -157,12 +162,12 @@ def local_midnight(at_ms: int, zone: ZoneInfo, days: int = 0) -> int:
 class Hub:
     """Today's totals and the changes of the last while, for any number of readers. Not thread-safe."""
 
-    def __init__(self, timezone: str, pane_ms: int) -> None:
+    def __init__(self, timezone: str) -> None:
         self._timezone = timezone
         self._zone = ZoneInfo(timezone)
-        self._pane_ms = pane_ms
         self._encoder = msgspec.json.Encoder()
-        self._recent_panes = COVERAGE_MS // pane_ms + 4
+        self._pane_ms = 0
+        self._recent_panes = 0
         self._version = 0
         self._horizon = 0
         self._seq = 0
@@ -175,7 +180,7 @@ class Hub:
         self._zones: dict[tuple[str, str], _ZoneTotals] = {}
         self._panes: dict[str, dict[int, PaneUpdate]] = {}
         self._changed: OrderedDict[Key, tuple[int, PaneUpdate | None]] = OrderedDict()
-        self._encoded: dict[int, bytes] = {}
+        self._encoded: dict[int, tuple[int, bytes]] = {}
 
     @property
     def version(self) -> int:
@@ -195,15 +200,13 @@ class Hub:
         """Say whether the totals are those of another day and have to be loaded anew."""
         return not self._day[0] <= now_ms < self._day[1]
 
-    def panes_from_ms(self, now_ms: int) -> int:
-        """Return from where on single panes are needed for `load`."""
-        return now_ms - self._recent_panes * self._pane_ms
-
     # ---- in
 
     def load(self, picture: Picture, now_ms: int) -> None:
         """Replace everything; all readers get a snapshot next."""
         self._now_ms = now_ms
+        self._pane_ms = picture.pane_ms
+        self._recent_panes = COVERAGE_MS // self._pane_ms + 4
         self._day = self.day(now_ms)
         self._seq = picture.seq
         self._cameras = {view.id: view for view in picture.cameras}
@@ -264,11 +267,12 @@ class Hub:
         """Return the JSON message for a reader that has seen everything up to `version`; -1 for a new one."""
         if version == self._version:
             return self._encoder.encode(HeartbeatBody(self._seq, now_ms))
-        known = self._encoded.get(version)
-        if known is None:
+        at_ms, known = self._encoded.get(version, (0, b""))
+        if not known or now_ms - at_ms > STALE_MS:
             is_lost = version < self._horizon
             body = self.snapshot(now_ms) if is_lost else self._delta(version, now_ms)
-            known = self._encoded[version] = self._encoder.encode(body)
+            known = self._encoder.encode(body)
+            self._encoded[version] = (now_ms, known)
         return known
 
     def snapshot(self, now_ms: int) -> SnapshotBody:

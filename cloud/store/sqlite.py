@@ -218,7 +218,6 @@ class CoverageRow(NamedTuple):
     watched_ms: int
     revision: int
     is_provisional: bool
-    is_incomplete: bool
 
 
 class ZoneTotal(NamedTuple):
@@ -236,6 +235,7 @@ class Picture(NamedTuple):
 
     Attributes:
         seq: The newest update that is part of it.
+        pane_ms: The length of panes.
         cameras: All of them.
         counts: Totals of the day: camera, line, direction, class, n.
         zones: Zones of the day.
@@ -243,6 +243,7 @@ class Picture(NamedTuple):
     """
 
     seq: int
+    pane_ms: int
     cameras: list[CameraView]
     counts: list[tuple[str, str, str, str, int]]
     zones: list[ZoneTotal]
@@ -603,7 +604,7 @@ class StoreReader:
                 zones += [ZoneTotal(view.id, *row) for row in connection.execute(_DAY_ZONES, bounds)]
                 rows = connection.execute(_NEW_PANES, (no, panes_from_ms)).fetchall()
                 panes += [_pane_update(connection, no, view.id, row) for row in rows]
-        return Picture(seq, list(views.values()), counts, zones, panes)
+        return Picture(seq, self.pane_ms(), list(views.values()), counts, zones, panes)
 
     def cameras(self) -> dict[int, CameraView]:
         """Return all cameras by their number in the store."""
@@ -634,8 +635,8 @@ class StoreReader:
             for no, camera in cameras.items():
                 found = self._connection.execute(_COVERAGE, (step_ms, no, from_ms, to_ms))
                 rows += [
-                    CoverageRow(camera, step, watched_ms, revision, bool(provisional), bool(incomplete))
-                    for step, watched_ms, revision, provisional, incomplete in found
+                    CoverageRow(camera, step, watched_ms, revision, bool(provisional))
+                    for step, watched_ms, revision, provisional in found
                 ]
         return rows
 
@@ -643,7 +644,9 @@ class StoreReader:
         """Return the account of every device and epoch."""
         with trouble(self._path):
             rows = self._connection.execute("SELECT * FROM ledger ORDER BY site, device, epoch").fetchall()
-            return [LedgerChange(*row[:-1], _gaps.decode(row[-1])) for row in rows]
+            names = LedgerChange.__struct_fields__
+            accounts = [dict(zip(names, (*row[:-1], _gaps.decode(row[-1])), strict=True)) for row in rows]
+            return msgspec.convert(accounts, list[LedgerChange])
 
 
 _DAY_COUNTS = (
@@ -660,8 +663,8 @@ _COUNTS = (
     " WHERE camera = ?2 AND start_ms >= ?3 AND start_ms < ?4 GROUP BY line, direction, cls, step_ms"
 )
 _COVERAGE = (
-    "SELECT start_ms / ?1 * ?1 AS step_ms, SUM(watched_ms), SUM(revision), MAX(status = 'provisional'),"
-    " MAX(status = 'incomplete') FROM panes WHERE camera = ?2 AND start_ms >= ?3 AND start_ms < ?4 GROUP BY step_ms"
+    "SELECT start_ms / ?1 * ?1 AS step_ms, SUM(watched_ms), SUM(revision), MAX(status = 'provisional')"
+    " FROM panes WHERE camera = ?2 AND start_ms >= ?3 AND start_ms < ?4 GROUP BY step_ms"
 )
 
 

@@ -1,0 +1,35 @@
+"""Cameras, zones and the ledger: what is there, and what has become of its events."""
+
+from cloud.api.schemas import AccountBody, CamerasBody, GapBody, LedgerBody, ZonesBody
+from cloud.hub import Hub
+from cloud.process import LedgerChange
+
+
+def cameras(hub: Hub) -> CamerasBody:
+    """Return all cameras."""
+    return CamerasBody(hub.cameras())
+
+
+def zones(hub: Hub) -> ZonesBody:
+    """Return all zones."""
+    return ZonesBody(hub.zones())
+
+
+def ledger(accounts: list[LedgerChange]) -> LedgerBody:
+    """Return what has become of each device's events."""
+    return LedgerBody(
+        [
+            AccountBody(
+                account.site,
+                account.device,
+                account.epoch,
+                account.counted,
+                account.duplicates,
+                account.refused,
+                account.crossings,
+                account.contiguous,
+                [GapBody(*gap) for gap in account.missing],
+            )
+            for account in accounts
+        ]
+    )

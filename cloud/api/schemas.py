@@ -1,0 +1,105 @@
+"""Bodies of the API's answers; the live feed's own are in `cloud.hub`."""
+
+import msgspec
+from msgspec import Struct
+from starlette.responses import Response
+
+from cloud.hub import CameraBody, ZoneBody
+
+
+class WorkerBody(Struct, frozen=True):
+    """How the worker is doing."""
+
+    behind: int
+    last_commit_ms: int
+
+
+class HealthBody(Struct, frozen=True):
+    """Whether all is well, and if not, why."""
+
+    status: str
+    version: str
+    profile: str
+    time_ms: int
+    timezone: str
+    worker: WorkerBody
+    live_clients: int
+    reasons: list[str]
+
+
+class CamerasBody(Struct, frozen=True):
+    """All cameras."""
+
+    cameras: list[CameraBody]
+
+
+class ZonesBody(Struct, frozen=True):
+    """All zones."""
+
+    zones: list[ZoneBody]
+
+
+class SeriesBody(Struct, frozen=True):
+    """One series; None stands for "was not grouped by". `n` is null where nothing was watched."""
+
+    camera: str | None
+    line: str | None
+    direction: str | None
+    cls: str | None = msgspec.field(name="class")
+    n: list[int | None]
+
+
+class CoverageBody(Struct, frozen=True):
+    """How far one camera's buckets can be trusted."""
+
+    camera: str
+    coverage: list[float]
+    status: list[str]
+    revision: list[int]
+    watermark_ms: int
+
+
+class CountsBody(Struct, frozen=True):
+    """Counts by columns: `start_ms[i]` belongs to `n[i]` of every series."""
+
+    interval_s: int
+    from_ms: int
+    to_ms: int
+    timezone: str
+    start_ms: list[int]
+    series: list[SeriesBody]
+    cameras: list[CoverageBody]
+
+
+class GapBody(Struct, frozen=True):
+    """A range of events that never arrived, inclusive."""
+
+    from_seq: int
+    to_seq: int
+
+
+class AccountBody(Struct, frozen=True):
+    """What has become of one device's events of one epoch."""
+
+    site: str
+    device: str
+    epoch: int
+    counted: int
+    duplicates: int
+    refused: int
+    crossings: int
+    contiguous: int
+    missing: list[GapBody]
+
+
+class LedgerBody(Struct, frozen=True):
+    """All accounts."""
+
+    accounts: list[AccountBody]
+
+
+def json_response(body: Struct) -> Response:
+    """Return a body as JSON that nobody may keep."""
+    return Response(
+        msgspec.json.encode(body), headers={"Cache-Control": "no-store"}, media_type="application/json"
+    )
