@@ -202,8 +202,11 @@ class Admission:
         Returns:
             True if it says more than is known; `touched` holds the device then.
         """
-        device = self._device(key) if mark.seq else None
-        if device is None or device.dedupe.mark(mark.epoch) >= mark.seq:
+        # Looked up without noting the device as fed: its own mark comes back from the broker, and must not go out again.
+        if self._mark_of(key, mark.epoch) >= mark.seq:
+            return False
+        device = self._device(key)
+        if device is None:
             return False
         device.dedupe = DeviceDedupe.restore(_raised(device.dedupe.snapshot(), mark))
         device.epoch = device.epoch or mark.epoch
@@ -235,6 +238,11 @@ class Admission:
     def snapshot(self) -> dict[DeviceKey, DeviceProgress]:
         """Return all that is remembered as durable."""
         return dict(self._committed)
+
+    def _mark_of(self, key: DeviceKey, epoch: int) -> int:
+        working = self._working.get(key)
+        dedupe = working.dedupe if working else DeviceDedupe.restore(self._committed.get(key, DeviceProgress()).arrived)
+        return dedupe.mark(epoch)
 
     def _device(self, key: DeviceKey) -> _Device | None:
         working = self._working.get(key)
