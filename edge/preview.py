@@ -7,6 +7,9 @@ The frame loop only swaps a reference. A picture is scaled and encoded when some
 ask, in the thread of the one who asks first.
 """
 
+import contextlib
+import re
+import socket
 import socketserver
 import sys
 import threading
@@ -155,7 +158,7 @@ class Preview:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
-        self._server.wait_for_handlers()
+        self._server.send_home()
 
 
 def _jpeg(image: Image, max_width: int) -> bytes:
@@ -177,10 +180,13 @@ def _plain(value: object) -> object:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    # As many may knock at once as may come in: a lost knock is repeated only a second later.
+    request_queue_size = 2 * MAX_CONNECTIONS
     preview: Preview
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        self._seats = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._inside: set[socket.socket] = set()
+        self._left = threading.Condition()
         super().__init__(address, handler)
 
     def server_bind(self) -> None:
@@ -189,7 +195,11 @@ class _Server(ThreadingHTTPServer):
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._seats.acquire(blocking=False):
+        with self._left:
+            is_full = len(self._inside) >= MAX_CONNECTIONS
+            if not is_full:
+                self._inside.add(request)
+        if is_full:
             request.sendall(
                 b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
             )
@@ -201,16 +211,22 @@ class _Server(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._seats.release()
+            with self._left:
+                self._inside.discard(request)
+                self._left.notify_all()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def send_home(self) -> None:
+        """Let the handlers finish: those who still wait for a request line won't get one."""
+        with self._left:
+            for request in self._inside:
+                with contextlib.suppress(OSError):  # it is gone already
+                    request.shutdown(socket.SHUT_RD)
+            self._left.wait_for(lambda: not self._inside, timeout=1.0)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
         """Say nothing of a viewer that went away in the middle of an answer."""
         if not isinstance(sys.exc_info()[1], OSError):
             _log.error("preview failed")
-
-    def wait_for_handlers(self) -> None:
-        for _ in range(MAX_CONNECTIONS):
-            self._seats.acquire(timeout=1.0)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -230,7 +246,7 @@ class _Handler(BaseHTTPRequestHandler):
         if len(parts) != 3 or (parts[0], parts[2]) != self._PATH:
             return self._answer(404)
         after = parse_qs(address.query).get("after", ["-1"])[-1]
-        if not after.lstrip("-").isascii() or not after.lstrip("-").isdigit() or len(after) > 18:
+        if not re.fullmatch(r"-?[0-9]{1,18}", after):
             return self._answer(422)
         server = self.server
         assert isinstance(server, _Server)

@@ -87,6 +87,6 @@ def to_size(image: Image, size: tuple[int, int]) -> Image:
 def _natural(name: str) -> list[tuple[int, int, str]]:
     """Return a key that sorts frame2 before frame10; the name itself decides between 1 and 01."""
     parts = re.split(r"(\d+)", name)
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part] + [
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in parts if part] + [
         (2, 0, name)
     ]

@@ -36,6 +36,8 @@ _CROSSING_FRAMES = int((WIDTH + 2 * _MARGIN) / _STEP)
 # One person per lane starts in every slot, in its first part, so that two never touch.
 _SLOT_FRAMES = 48
 _LATEST_START = 28
+# More than are in the picture at once: each is made up only once, and the oldest is forgotten.
+_MAX_KNOWN_SLOTS = 16
 _BODY_WIDTH, _BODY_HEIGHT = 26.0, 66.0
 _JITTER_PX = 0.7
 
@@ -95,6 +97,8 @@ class Scene:
             rng: Decides who walks when. It is copied: the same one makes the same scene again.
         """
         self._seed = int(copy.deepcopy(rng).integers(1 << 32))
+        self._known_slots: dict[int, tuple[Walker, ...]] = {}
+        self._ground = _ground()
 
     def walkers(self, index: int) -> list[Walker]:
         """Return who is about at a frame, also just outside the picture."""
@@ -103,9 +107,16 @@ class Scene:
         return [
             walker
             for slot in slots
-            for walker in self._starting(slot)
+            for walker in self._slot(slot)
             if walker.start <= index <= walker.start + _CROSSING_FRAMES
         ]
+
+    def _slot(self, slot: int) -> tuple[Walker, ...]:
+        if slot not in self._known_slots:
+            if len(self._known_slots) >= _MAX_KNOWN_SLOTS:
+                del self._known_slots[next(iter(self._known_slots))]
+            self._known_slots[slot] = tuple(self._starting(slot))
+        return self._known_slots[slot]
 
     def _starting(self, slot: int) -> Iterator[Walker]:
         for lane in range(len(_LANES)):
@@ -146,14 +157,7 @@ class Scene:
 
     def picture(self, index: int) -> Image:
         """Return the drawing of a frame."""
-        image = np.empty((HEIGHT, WIDTH, 3), dtype=np.uint8)
-        image[:] = (168, 174, 178)
-        image[:48] = (196, 188, 176)
-        for x in range(0, WIDTH, 80):
-            cv2.line(image, (x, 48), (2 * x - WIDTH // 2, HEIGHT), (158, 164, 168), 1, cv2.LINE_AA)
-        cv2.putText(
-            image, "synthetic scene", (8, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (90, 90, 90), 1, cv2.LINE_AA
-        )
+        image = self._ground.copy()
         for walker in sorted(self.walkers(index), key=lambda walker: walker.feet(index)[1]):
             _draw(image, walker, index)
         return image
@@ -167,6 +171,18 @@ def _side(a: Point, b: Point, p: Point) -> float:
 def _crosses(p: Point, q: Point, a: Point, b: Point) -> bool:
     """Say whether the step from `p` to `q` crosses the piece from `a` to `b`, which does not contain its end."""
     return (_side(a, b, p) > 0) != (_side(a, b, q) > 0) and (_side(p, q, a) >= 0) != (_side(p, q, b) >= 0)
+
+
+def _ground() -> Image:
+    image = np.empty((HEIGHT, WIDTH, 3), dtype=np.uint8)
+    image[:] = (168, 174, 178)
+    image[:48] = (196, 188, 176)
+    for x in range(0, WIDTH, 80):
+        cv2.line(image, (x, 48), (2 * x - WIDTH // 2, HEIGHT), (158, 164, 168), 1, cv2.LINE_AA)
+    cv2.putText(
+        image, "synthetic scene", (8, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (90, 90, 90), 1, cv2.LINE_AA
+    )
+    return image
 
 
 def _draw(image: Image, walker: Walker, index: int) -> None:

@@ -1,0 +1,170 @@
+"""The preview server over real sockets."""
+
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import pytest
+
+from countline.clock import ManualClock
+from countline.errors import UsageError
+from edge import preview as preview_module
+from edge.config import PreviewSettings
+from edge.frames import Frame
+from edge.preview import MAX_CONNECTIONS, Preview
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def preview(clock: ManualClock) -> Iterator[Preview]:
+    served = Preview(PreviewSettings(enabled=True, max_width=320), ["door", "yard"], clock)
+    yield served
+    served.close()
+
+
+def frame(index: int, width: int = 640) -> Frame:
+    return Frame(index, 1_000 + index, np.full((360, width, 3), 90, dtype=np.uint8))
+
+
+def get(port: int, path: str, host: str | None = None) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path, headers={"Host": host} if host else {})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def test_newest_frame_with_its_tracks(preview: Preview) -> None:
+    """The answer is a line of JSON with boxes of the whole frame, and a JPEG that may be smaller."""
+    track = {
+        "id": 3,
+        "cls": "person",
+        "conf": np.float32(0.5),
+        "box": np.array([1, 2, 3, 4], dtype=np.float32),
+    }
+    preview.publish("door", frame(17), [track])
+    status, body = get(preview.port, "/cameras/door/preview?after=16")
+    line, jpeg = body.split(b"\n", 1)
+    assert status == 200
+    assert json.loads(line) == {
+        "index": 17,
+        "captured_at_ms": 1_017,
+        "width": 640,
+        "height": 360,
+        "tracks": [{"id": 3, "cls": "person", "conf": 0.5, "box": [1, 2, 3, 4]}],
+    }
+    image = cv2.imdecode(np.frombuffer(jpeg, dtype=np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    assert image.shape == (180, 320, 3)
+
+
+def test_viewer_waits_for_a_newer_frame(preview: Preview, clock: ManualClock) -> None:
+    """A viewer that has the newest frame gets the next one as soon as it is published."""
+    preview.publish("door", frame(1), [])
+    answers: list[tuple[int, bytes]] = []
+    viewer = threading.Thread(
+        target=lambda: answers.append(get(preview.port, "/cameras/door/preview?after=1"))
+    )
+    viewer.start()
+    clock.advance_ms(1_000)
+    preview.publish("door", frame(2), [])
+    viewer.join()
+    assert answers[0][0] == 200
+    assert json.loads(answers[0][1].split(b"\n", 1)[0])["index"] == 2
+
+
+def test_camera_that_was_opened_again_is_seen(preview: Preview) -> None:
+    """A viewer that knows a high index of an earlier run gets the frames of the new one."""
+    preview.publish("door", frame(0), [])
+    assert get(preview.port, "/cameras/door/preview?after=5000")[0] == 200
+
+
+def test_no_frame_is_204(preview: Preview, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A camera without a picture, or without a new one, answers 204 after the wait."""
+    monkeypatch.setattr(preview_module, "WAIT_S", 0.01)
+    preview.publish("door", Frame(3, 3, None), [])
+    assert get(preview.port, "/cameras/door/preview") == (204, b"")
+    assert get(preview.port, "/cameras/yard/preview?after=-1") == (204, b"")
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/cameras/cellar/preview?after=1", 404),
+        ("/", 404),
+        ("/cameras/door", 404),
+        ("/cameras/door/preview/x", 404),
+        ("/cameras/door/preview?after=x", 422),
+        ("/cameras/door/preview?after=--1", 422),
+        ("/cameras/door/preview?after=99999999999999999999999", 422),
+    ],
+)
+def test_wrong_address(preview: Preview, path: str, status: int) -> None:
+    """What is not there is 404, and an index that is none is 422."""
+    assert get(preview.port, path)[0] == status
+
+
+@pytest.mark.parametrize(
+    ("host", "status"), [("localhost:1", 200), ("127.0.0.1", 200), ("evil.example", 403)]
+)
+def test_only_this_machine_may_look(preview: Preview, host: str, status: int) -> None:
+    """A page whose name was made to point to this machine gets no picture."""
+    preview.publish("door", frame(1), [])
+    assert get(preview.port, "/cameras/door/preview", host)[0] == status
+
+
+def test_pictures_are_encoded_only_when_asked_for_and_once(
+    preview: Preview, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Publishing encodes nothing; several viewers of a frame share one encoding."""
+    encoded: list[int] = []
+    original = preview_module._jpeg
+    monkeypatch.setattr(preview_module, "_jpeg", lambda *args: (encoded.append(1), original(*args))[1])
+    for index in range(50):
+        clock.advance_ms(100)
+        preview.publish("door", frame(index), [])
+    assert not encoded
+    for _ in range(3):
+        assert get(preview.port, "/cameras/door/preview")[0] == 200
+    assert len(encoded) == 1
+
+
+def test_frames_beyond_the_rate_are_not_shown(preview: Preview, clock: ManualClock) -> None:
+    """A camera of 50 frames a second is shown at no more than the preview's rate."""
+    shown = set()
+    for index in range(50):
+        clock.advance_ms(20)
+        preview.publish("door", frame(index), [])
+        shown.add(preview._shelves["door"].frame.index)  # type: ignore[union-attr]
+    assert 10 <= len(shown) <= 13
+
+
+def test_too_many_viewers_are_turned_away() -> None:
+    """Viewers are bounded; one more is told to come later, and closing the preview sends those home who say nothing."""
+    preview = Preview(PreviewSettings(enabled=True), ["door"])
+    waiting = [
+        socket.create_connection(("127.0.0.1", preview.port), timeout=10) for _ in range(MAX_CONNECTIONS)
+    ]
+    try:
+        assert get(preview.port, "/cameras/door/preview")[0] == 503
+        preview.close()
+        assert all(connection.recv(1) == b"" for connection in waiting)
+    finally:
+        for connection in waiting:
+            connection.close()
+
+
+def test_taken_port_is_refused_in_a_sentence(preview: Preview) -> None:
+    """A port in use is an error that says how to mend it."""
+    with pytest.raises(UsageError, match=f"port {preview.port}.*preview.port"):
+        Preview(PreviewSettings(enabled=True, port=preview.port), ["door"])
