@@ -108,18 +108,19 @@ def plaza(video: Path) -> CameraSettings:
         lines=[
             # A at the top, B at the bottom: the left hand of A->B is the right half of the picture.
             LineSettings(
-                name="path", points=[(384.0, 130.0), (384.0, 400.0)], sides=("road side", "lawn side")
+                name="west", points=[(384.0, 130.0), (384.0, 400.0)], sides=("crossing", "west path")
+            ),
+            # A at the left, B at the right: the left hand is above.
+            LineSettings(
+                name="south", points=[(470.0, 395.0), (768.0, 330.0)], sides=("crossing", "south road")
             ),
             LineSettings(
-                name="corner", points=[(180.0, 130.0), (180.0, 290.0)], sides=("crossing", "west path")
-            ),
-            LineSettings(
-                name="road", points=[(560.0, 210.0), (768.0, 230.0)], sides=("car park", "crossing")
+                name="north", points=[(590.0, 150.0), (740.0, 200.0)], sides=("car park", "crossing")
             ),
         ],
         zones=[
             ZoneSettings(
-                name="crossing", points=[(400.0, 185.0), (690.0, 185.0), (740.0, 420.0), (450.0, 330.0)]
+                name="crossing", points=[(400.0, 190.0), (690.0, 190.0), (745.0, 330.0), (480.0, 385.0)]
             )
         ],
     )

@@ -117,7 +117,7 @@ def test_the_next_free_port_is_found(taken: int):
 
 def test_a_foreign_address_is_said():
     """An address that is not this machine's cannot be listened on."""
-    with pytest.raises(UsageError, match="Cannot listen on 192.0.2.1"):
+    with pytest.raises(UsageError, match=r"Cannot listen on 192\.0\.2\.1"):
         box.check_port("192.0.2.1", 8088)
 
 
