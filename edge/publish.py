@@ -132,6 +132,8 @@ class Publisher:
         backoff = Backoff(base_s=0.25, cap_s=15.0)
         while not self._is_stopping:
             self._is_down = False
+            # A new one each time: nothing of the last connection, such as batches without an acknowledgement, goes on.
+            self._client = self._make_client()
             try:
                 self._client.connect(self._settings.host, self._settings.port, KEEPALIVE_S)
             except OSError as error:
