@@ -241,7 +241,11 @@ class Admission:
 
     def _mark_of(self, key: DeviceKey, epoch: int) -> int:
         working = self._working.get(key)
-        dedupe = working.dedupe if working else DeviceDedupe.restore(self._committed.get(key, DeviceProgress()).arrived)
+        dedupe = (
+            working.dedupe
+            if working
+            else DeviceDedupe.restore(self._committed.get(key, DeviceProgress()).arrived)
+        )
         return dedupe.mark(epoch)
 
     def _device(self, key: DeviceKey) -> _Device | None:

@@ -55,7 +55,7 @@ DRAIN_MARKS_S = 0.5
 HOUSE_S = 60.0
 # A connection that has lasted so long was a good one: the next one is tried at once. A shorter one may be two
 # gateways of the same name, which throw each other out.
-GOOD_CONNECTION_S = 10.0
+GOOD_CONNECTION_S = 2.0
 # The same trouble is said at most this often.
 REPEAT_LOG_S = 30.0
 
@@ -128,6 +128,8 @@ class Marks:
 
     def put(self, marks: dict[DeviceKey, Mark]) -> None:
         """Replace the marks of some devices."""
+        # A mark of zero says nothing, and would hide one that a gateway before this one has left at the broker.
+        marks = {key: mark for key, mark in marks.items() if mark.seq}
         if marks:
             self._waiting |= marks
             self._changed.set()
@@ -199,7 +201,7 @@ class Ingest:
     # The broker's side.
 
     async def _connect_for_ever(self) -> None:
-        backoff = Backoff(base_s=0.25, cap_s=10.0)
+        backoff = Backoff(base_s=0.25, cap_s=5.0)
         while True:
             started_s = self._clock.monotonic_s()
             try:
@@ -226,7 +228,8 @@ class Ingest:
             password=mqtt.password or None,
             identifier=f"countline-{self._settings.name}",
             protocol=aiomqtt.ProtocolVersion.V5,
-            clean_start=False,
+            # A new journal takes over retained marks, and rumqttd sends them to new subscriptions only.
+            clean_start=not self._admission.marks(),
             properties=properties,
             keepalive=KEEPALIVE_S,
             timeout=CONNECT_TIMEOUT_S,
