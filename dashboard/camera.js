@@ -74,7 +74,7 @@ export class CameraPanel {
     meter.setAttribute("aria-valuenow", String(Math.round(part * 100)));
     setText(coverage, `${share(part)} watched, last 5 min`);
     const words = [];
-    if (camera.state !== "offline") {
+    if (camera.state === "ok") {
       if (camera.fps) words.push(`${decimal(camera.fps)} fps`);
       if (camera.latency_ms) words.push(`${number(camera.latency_ms)} ms`);
     }

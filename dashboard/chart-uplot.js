@@ -52,7 +52,7 @@ export class UplotChart {
     const axis = { stroke: colour("--quiet"), font: font(), ticks: { show: false } };
     return {
       ...this.#size(),
-      padding: [6, 2, 0, 0],
+      padding: [0.5 * rem(), rem(), 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
       scales: {
@@ -92,31 +92,12 @@ export class UplotChart {
     return [first, first + 60 * Math.max(1, this.#columns.length)];
   }
 
+  // Lighter where only some of the cameras watched, or only part of the minute.
   #hatch(plot, colour) {
-    const pen = plot.ctx;
-    const { left, top, width, height } = plot.bbox;
-    let hatched = 0;
-    pen.save();
-    pen.beginPath();
-    for (const column of this.#columns) {
-      if (column.isWhole) continue;
-      hatched++;
-      const from = plot.valToPos(column.startMs / 1000, "x", true);
-      const to = plot.valToPos(column.startMs / 1000 + 60, "x", true);
-      pen.rect(from, top, to - from, height);
-    }
-    this.#root.dataset.hatched = String(hatched);
-    pen.clip();
-    pen.beginPath();
-    const step = 0.44 * rem() * devicePixelRatio;
-    for (let x = left - height; hatched && x < left + width; x += step) {
-      pen.moveTo(x, top + height);
-      pen.lineTo(x + height, top);
-    }
-    pen.strokeStyle = colour;
-    pen.lineWidth = 0.09 * rem() * devicePixelRatio;
-    pen.stroke();
-    pen.restore();
+    const gaps = this.#columns.filter((column) => !column.isWhole);
+    this.#root.dataset.hatched = String(gaps.length);
+    hatchColumns(plot, colour, gaps.filter((column) => column.coverage === 0), 1);
+    hatchColumns(plot, colour, gaps.filter((column) => column.coverage > 0), 0.5);
   }
 
   #size() {
@@ -127,6 +108,31 @@ export class UplotChart {
     const size = this.#size();
     if (size.width !== this.#plot.width || size.height !== this.#plot.height) this.#plot.setSize(size);
   }
+}
+
+function hatchColumns(plot, colour, columns, strength) {
+  if (!columns.length) return;
+  const pen = plot.ctx;
+  const { left, top, width, height } = plot.bbox;
+  pen.save();
+  pen.beginPath();
+  for (const column of columns) {
+    const from = plot.valToPos(column.startMs / 1000, "x", true);
+    const to = plot.valToPos(column.startMs / 1000 + 60, "x", true);
+    pen.rect(from, top, to - from, height);
+  }
+  pen.clip();
+  pen.beginPath();
+  const step = 0.44 * rem() * devicePixelRatio;
+  for (let x = left - height; x < left + width; x += step) {
+    pen.moveTo(x, top + height);
+    pen.lineTo(x + height, top);
+  }
+  pen.globalAlpha = strength;
+  pen.strokeStyle = colour;
+  pen.lineWidth = 0.09 * rem() * devicePixelRatio;
+  pen.stroke();
+  pen.restore();
 }
 
 function drawZero(plot, colour) {

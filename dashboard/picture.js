@@ -43,7 +43,7 @@ export class Picture {
   #camera = null;
   #bitmap = null;
   #tracks = [];
-  #shownMs = -Infinity;
+  #shownMs = performance.now();
   #capturedMs = 0;
   #index = 0;
   #flashes = new Map();
@@ -166,7 +166,7 @@ export class Picture {
     if (camera.state === "blind") note = `Blind: ${camera.reason || "nothing can be seen"}`;
     else if (camera.state === "offline") note = "Offline";
     else if (!camera.preview) note = "Pictures stay on the device";
-    else if (!this.#bitmap || isOld) note = "No picture right now";
+    else if (isOld) note = "No picture right now";
     setHidden(this.#note, !note);
     setText(this.#note, note);
     this.#frame.classList.toggle("is-dark", ["blind", "offline"].includes(camera.state));
