@@ -1,0 +1,219 @@
+"""The worker over real files: one transaction per batch, kills, restarts, damage, a full disk."""
+
+import contextlib
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from cloud import run_local
+from cloud.config import WorkerSettings
+from cloud.process import Process
+from cloud.run_local import Worker
+from cloud.store.sqlite import Store, StoreReader, WorkerNote, lock
+from cloud.windows import WindowConfig
+from countline.clock import ManualClock, SystemClock
+from countline.errors import Unavailable, UsageError
+from countline.service import Stop
+from tests import seed
+
+TABLES = ("panes", "counts", "zone_panes", "ledger", "devices")
+PROGRAM = """
+import sys
+import msgspec
+from cloud import run_local
+from cloud.config import WorkerSettings
+from countline.service import Stop
+run_local.BATCH = 7
+run_local.run(msgspec.json.decode(sys.argv[1], type=WorkerSettings), Stop())
+"""
+
+
+def contents(path: Path) -> dict[str, list]:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return {
+            name: connection.execute(f"SELECT * FROM {name} ORDER BY 1, 2, 3").fetchall() for name in TABLES
+        }
+
+
+def position(path: Path) -> int:
+    if not path.exists():
+        return 0
+    with contextlib.closing(sqlite3.connect(path, timeout=10)) as connection:
+        try:
+            row = connection.execute("SELECT value FROM meta WHERE name = 'position'").fetchone()
+        except sqlite3.OperationalError:
+            return 0
+    return row[0] if row else 0
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(seed.START_MS + 3_600_000)
+
+
+@pytest.fixture
+def worker_settings(tmp_path: Path) -> WorkerSettings:
+    return WorkerSettings(
+        str(tmp_path / "journal.sqlite"), str(tmp_path / "store.sqlite"), silent_after_s=1e9
+    )
+
+
+def backlog() -> list:
+    """Return ten minutes, of which a part arrives after its panes have left memory."""
+    device = seed.Device()
+    said = list(device.minutes(0, 10))
+    late = said[20:40]
+    return said[:20] + said[40:] + late
+
+
+def drain(worker_settings: WorkerSettings, clock) -> None:
+    with contextlib.closing(Worker(worker_settings, clock)) as worker:
+        while worker.step():
+            pass
+
+
+def test_cloud_worker_killed_at_any_point_converges(tmp_path, worker_settings, clock):
+    """A worker that is killed again and again ends with exactly the panes of one that ran through."""
+    said = backlog()
+    seed.fill_journal(Path(worker_settings.log_path), said)
+    killed = msgspec.structs.replace(worker_settings, store_path=str(tmp_path / "killed.sqlite"))
+    command = [sys.executable, "-c", PROGRAM, msgspec.json.encode(killed).decode()]
+    rng = random.Random(1)
+    store = Path(killed.store_path)
+    kills = 0
+    while position(store) < len(said):
+        before = position(store)
+        with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(Path.cwd())}) as process:
+            goal = min(len(said), before + rng.randint(1, 150))
+            while position(store) < goal and process.poll() is None:
+                pass
+            process.send_signal(signal.SIGKILL)
+        assert process.returncode == -signal.SIGKILL
+        kills += 1
+    drain(worker_settings, clock)
+    assert kills >= 3
+    assert contents(store) == contents(Path(worker_settings.store_path))
+
+
+def test_cloud_worker_counts_every_crossing_once(worker_settings, clock):
+    """Crossings in the panes and in the ledger are those in the journal, though some of them came twice and late."""
+    said = backlog()
+    seed.fill_journal(Path(worker_settings.log_path), [*said, *said[:50]])
+    drain(worker_settings, clock)
+    tables = contents(Path(worker_settings.store_path))
+    assert sum(row[-1] for row in tables["counts"]) == 90
+    ((_, _, _, counted, duplicates, refused, crossings, contiguous, missing),) = tables["ledger"]
+    assert (counted, duplicates, refused, crossings) == (len(said), 50, 0, 90)
+    assert (contiguous, missing) == (len(said), b"[]")
+
+
+@pytest.mark.parametrize("batch", [1, 7, 33])
+def test_cloud_store_is_the_same_for_any_batching(tmp_path, batch):
+    """Differences that the store adds give what memory would have given."""
+    said = backlog()
+    entries = [seed.LogEntry(i, e.at_ms + 50, e) for i, e in enumerate(said, start=1)]
+    config = WindowConfig()
+    found = []
+    for size in (batch, len(entries)):
+        path = tmp_path / f"{size}.sqlite"
+        with contextlib.closing(Store(path, config.pane_ms)) as store:
+            for low in range(0, len(entries), size):
+                process = Process.restore(config, store.load())
+                part = entries[low : low + size]
+                store.commit(process.feed(part, part[-1].id), WorkerNote())
+        found.append(contents(path))
+    assert found[0]["counts"] == found[1]["counts"]
+    assert found[0]["zone_panes"] == found[1]["zone_panes"]
+    assert found[0]["panes"] == found[1]["panes"]
+
+
+def test_cloud_worker_goes_on_after_a_full_disk(worker_settings, clock):
+    """When the disk is full nothing is half done; with room again the totals are right."""
+    said = backlog()
+    seed.fill_journal(Path(worker_settings.log_path), said)
+    with contextlib.closing(Worker(worker_settings, clock)) as worker:
+        connection = worker._store._connection
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+        with pytest.raises(Unavailable, match="full"):
+            worker.step()
+        assert position(Path(worker_settings.store_path)) == 0
+        connection.execute("PRAGMA max_page_count = 1000000")
+        worker.restore()
+        worker.step()
+    assert sum(row[-1] for row in contents(Path(worker_settings.store_path))["counts"]) == 90
+
+
+def test_cloud_worker_marks_a_silent_camera(worker_settings):
+    """A camera that says nothing is offline for readers, without a new event in the journal."""
+    settings = msgspec.structs.replace(worker_settings, silent_after_s=15.0)
+    seed.fill_journal(Path(settings.log_path), seed.Device().minutes(0, 1))
+    clock = ManualClock(seed.START_MS + 60_000)
+    with contextlib.closing(Worker(settings, clock)) as worker:
+        worker.step()
+        clock.advance_ms(16_000)
+        worker.step()
+    with contextlib.closing(StoreReader(Path(settings.store_path))) as reader:
+        (view,) = reader.cameras().values()
+        assert view.state == "offline"
+        assert reader.note().behind == 0
+
+
+def test_cloud_worker_stops_and_reports_its_position(worker_settings):
+    """A stop ends the worker, and the journal knows how far it came."""
+    said = backlog()
+    seed.fill_journal(Path(worker_settings.log_path), said)
+    stop = Stop()
+    thread = threading.Thread(target=run_local.run, args=(worker_settings, stop, SystemClock()))
+    thread.start()
+    while position(Path(worker_settings.store_path)) < len(said):
+        pass
+    stop.request()
+    thread.join(10)
+    assert not thread.is_alive()
+    with contextlib.closing(sqlite3.connect(worker_settings.log_path)) as connection:
+        (name, _) = connection.execute("SELECT name, position FROM readers").fetchone()
+    assert name == run_local.READER
+
+
+def test_cloud_store_has_one_writer(worker_settings):
+    """A second worker on the same store is refused with a sentence."""
+    path = Path(worker_settings.store_path)
+    with lock(path), pytest.raises(UsageError, match="Another worker"):
+        run_local.run(worker_settings, Stop())
+
+
+def test_cloud_store_damaged_is_said_in_a_sentence(tmp_path, worker_settings, clock):
+    """A file that is no database, or panes of another length, is told with what to do."""
+    Path(worker_settings.store_path).write_bytes(b"not a database" * 1000)
+    with pytest.raises(UsageError, match="damaged"):
+        Worker(worker_settings, clock)
+    good = msgspec.structs.replace(worker_settings, store_path=str(tmp_path / "good.sqlite"))
+    drain(good, clock)
+    with pytest.raises(UsageError, match="pane_s: 10"):
+        Worker(msgspec.structs.replace(good, pane_s=60), clock)
+
+
+def test_cloud_store_updates_are_read_in_order_or_not_at_all(worker_settings, clock):
+    """A reader gets every commit after its position, or is told that some are gone."""
+    seed.fill_journal(Path(worker_settings.log_path), backlog())
+    drain(worker_settings, clock)
+    path = Path(worker_settings.store_path)
+    with contextlib.closing(StoreReader(path)) as reader:
+        (update,) = reader.updates_after(0) or []
+        assert update[0] == 1
+        assert reader.updates_after(1) == []
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute("INSERT INTO updates (seq, body) VALUES (9, x'7b7d')")
+            connection.commit()
+        assert reader.updates_after(1) is None
+        assert reader.changed()
+        assert not reader.changed()

@@ -1,0 +1,155 @@
+"""The live picture: totals, the last minute, slow readers, and the turn of the day."""
+
+import json
+from zoneinfo import ZoneInfo
+
+import pytest
+from starlette.datastructures import QueryParams
+
+from cloud.api import counts
+from cloud.api.auth import Sessions
+from cloud.api.problems import Problem
+from cloud.hub import MAX_CHANGED, Hub, local_midnight
+from cloud.store.sqlite import PaneUpdate, Picture, Update
+from cloud.windows import CameraView, CountCell, PaneStatus, ZoneCell, ZoneTally
+from countline.clock import ManualClock
+from countline.events import Direction, LineShape
+from tests import seed
+
+NOW = seed.START_MS
+VIEW = CameraView(
+    id="home/box/entrance",
+    site="home",
+    device="box",
+    camera="entrance",
+    lines=[LineShape("door", [(0, 0), (1, 1)])],
+    occupancy={"lobby": {"person": 2}},
+)
+
+
+@pytest.fixture
+def hub() -> Hub:
+    hub = Hub("Europe/Berlin")
+    hub.load(Picture(4, 10_000, [VIEW], [], [], []), NOW)
+    hub.tick(NOW)
+    hub.flush()
+    return hub
+
+
+def pane(start_ms: int, n: int, added: int) -> Update:
+    cell = CountCell("door", Direction.IN, "person", n, added)
+    tally = ZoneCell("lobby", "", ZoneTally(20, 10, 5, 0, 2, start_ms, 1, 300), 1, 300)
+    one = PaneUpdate(VIEW.id, start_ms, 7_000, PaneStatus.PROVISIONAL, 0, (cell,), (tally,))
+    return Update([one], [VIEW])
+
+
+def told(hub: Hub, version: int) -> dict:
+    return json.loads(hub.message_after(version, NOW))
+
+
+def test_cloud_hub_tells_absolute_values(hub):
+    """A change is told as the line's and the zone's new totals, with the pane that changed."""
+    version = hub.version
+    hub.apply(5, pane(NOW, 3, 3))
+    hub.apply(6, pane(NOW, 4, 1))
+    assert hub.flush()
+    message = told(hub, version)
+    assert (message["type"], message["seq"]) == ("delta", 6)
+    (line,) = message["lines"]
+    assert (line["today"], line["last_minute"]) == ({"in": 4, "out": 0}, {"in": 4, "out": 0})
+    assert message["zones"][0]["today"] == {"visits": 2, "mean_dwell_ms": 300, "max": 5}
+    assert [(one["in"], one["coverage"], one["pane_s"]) for one in message["panes"]] == [(4, 0.7, 10.0)]
+    assert told(hub, hub.version)["type"] == "heartbeat"
+    assert not hub.flush()
+
+
+def test_cloud_hub_conflates_for_a_slow_reader(hub):
+    """A reader that missed messages gets one with the newest value of each key."""
+    slow = hub.version
+    for index in range(5):
+        hub.apply(5 + index, pane(NOW, index + 1, 1))
+        hub.flush()
+    message = told(hub, slow)
+    assert [line["today"]["in"] for line in message["lines"]] == [5]
+    assert len(message["panes"]) == 1
+
+
+def test_cloud_hub_is_bounded(hub):
+    """A reader that has missed more than is remembered gets a snapshot."""
+    slow = hub.version
+    for index in range(MAX_CHANGED + 2):
+        hub.apply(5 + index, pane(index * 10_000, 1, 1))
+        hub.flush() if index % 1000 == 0 else None
+    hub.flush()
+    assert len(hub._changed) <= MAX_CHANGED
+    assert told(hub, slow)["type"] == "snapshot"
+    assert told(hub, hub.version - 1)["type"] == "delta"
+
+
+def test_cloud_hub_lets_the_last_minute_pass(hub):
+    """Crossings leave the last minute without any new event, and stay in today."""
+    hub.apply(5, pane(NOW, 3, 3))
+    hub.flush()
+    version = hub.version
+    hub.tick(NOW + 70_000)
+    assert hub.flush()
+    (line,) = told(hub, version)["lines"]
+    assert (line["today"]["in"], line["last_minute"]["in"]) == (3, 0)
+
+
+def test_cloud_hub_counts_yesterday_apart(hub):
+    """A late crossing of yesterday changes its pane, not today's total; at midnight a new day begins."""
+    version = hub.version
+    hub.apply(5, pane(NOW - 86_400_000, 3, 3))
+    hub.flush()
+    assert told(hub, version)["lines"][0]["today"] == {"in": 0, "out": 0}
+    start_ms, end_ms = hub.day(NOW)
+    assert not hub.is_new_day(end_ms - 1)
+    assert hub.is_new_day(end_ms)
+    hub.load(Picture(6, 10_000, [VIEW], [], [], []), end_ms)
+    snapshot = told(hub, version)
+    assert (snapshot["type"], snapshot["today_start_ms"]) == ("snapshot", end_ms)
+    assert start_ms < NOW
+
+
+def test_cloud_days_have_23_to_25_hours():
+    """Local midnights follow the zone through both changes of the clock."""
+    berlin = ZoneInfo("Europe/Berlin")
+    noons = (1_774_778_400_000, 1_792_926_000_000, 1_700_000_000_000)
+    hours = [(local_midnight(ms, berlin, 1) - local_midnight(ms, berlin)) / 3_600_000 for ms in noons]
+    assert hours == [23, 25, 24]
+
+
+def test_cloud_buckets_are_local():
+    """Days begin at local midnight and hours at local full hours, also half an hour off."""
+    india = ZoneInfo("Asia/Kolkata")
+    query = counts.parse(QueryParams("last=3h&interval=1h"), NOW, india, 10_000)
+    assert {(edge + 19_800_000) % 3_600_000 for edge in query.edges_ms} == {0}
+    days = counts.parse(QueryParams("last=3d&interval=1d"), NOW, india, 10_000)
+    assert [edge for edge in days.edges_ms if (edge + 19_800_000) % 86_400_000] == []
+    assert days.step_ms(10_000) == 900_000
+
+
+def test_cloud_times_are_read_with_their_offset():
+    """A plus that a client forgot to escape is still an offset."""
+    query = counts.parse(
+        QueryParams("from=2026-07-01T10:00:00+02:00&to=1782900000000"), NOW, ZoneInfo("UTC"), 10_000
+    )
+    assert query.from_ms == 1_782_892_800_000
+
+
+def test_cloud_wrong_tokens_are_slowed_down():
+    """After many wrong tokens everybody waits; a cookie is good for its time only."""
+    clock = ManualClock()
+    sessions = Sessions("a-token-of-24-characters", clock)
+    cookie = sessions.cookie()
+    assert sessions.is_cookie(cookie)
+    assert not sessions.is_cookie(cookie[:-1] + ("0" if cookie[-1] != "0" else "1"))
+    assert not sessions.is_cookie("é.x")
+    assert [sessions.sign_in("wrong") for _ in range(20)] == [False] * 20
+    with pytest.raises(Problem, match="Too many"):
+        sessions.sign_in("a-token-of-24-characters")
+    clock.advance_ms(61_000)
+    assert sessions.sign_in("a-token-of-24-characters")
+    clock.advance_ms(31 * 86_400_000)
+    assert not sessions.is_cookie(cookie)
