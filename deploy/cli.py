@@ -102,7 +102,8 @@ def up(
     for one in settings.cameras:
         if not one.lines and not one.zones:
             console.print(
-                f"Camera {one.name} has no line yet: counting over one across the middle of its picture."
+                f"Camera {one.name} has no line yet: counting over one across the middle of its picture.",
+                soft_wrap=True,
             )
     box.up(settings, _stop_on_signals(), console, box.Options(log_level="info" if verbose else "warning"))
 

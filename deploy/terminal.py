@@ -62,7 +62,7 @@ def banner(console: Console, url: str, facts: list[tuple[str, str]], *, title: s
         # A frame of box characters helps nobody in a log file.
         console.print(f"{title}: {url}", soft_wrap=True)
         for name, text in facts:
-            console.print(f"  {name}: {escape(text)}", soft_wrap=True)
+            console.print(f"  {name:<10}{escape(text)}", soft_wrap=True)
         return
     console.print(
         Panel(
