@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+from msgspec import Struct
 
 from countline.backoff import Backoff
 from countline.clock import Clock, SystemClock
@@ -16,7 +17,7 @@ from countline.errors import Unavailable, UsageError
 from countline.events import CameraConfigured, LineTotals
 from countline.service import Stop
 from countline.telemetry import Log, mask
-from edge.arrays import Detections
+from edge.arrays import Detections, Tracks
 from edge.capture import open_source
 from edge.config import CameraSettings, EdgeSettings, source_kind
 from edge.count.rules import Moment, shapes
@@ -199,7 +200,7 @@ class CameraAgent:
             )
             self._commit(moments)
             if self._preview and pipeline.tracks is not None:
-                self._preview.publish(self.name, frame, pipeline.tracks, self._class_names)
+                self._preview.publish(self.name, frame, _overlay(pipeline.tracks, self._class_names))
 
     def _plan(self, info: SourceInfo) -> tuple[CameraPlan, Detect]:
         settings = self._settings
@@ -241,6 +242,27 @@ class CameraAgent:
         self._pending = []
         self._write_failures = 0
         self._publisher.wake()
+
+
+class _TrackBox(Struct, frozen=True):
+    """What is drawn over a picture: a confirmed track, its box in pixels of the frame."""
+
+    id: int
+    cls: str
+    conf: float
+    box: list[float]
+
+
+def _overlay(tracks: Tracks, class_names: Sequence[str]) -> list[_TrackBox]:
+    return [
+        _TrackBox(
+            id=int(tracks.track_id[row]),
+            cls=class_names[int(tracks.class_id[row])],
+            conf=round(float(tracks.score[row]), 2),
+            box=[round(float(value), 1) for value in tracks.xyxy[row]],
+        )
+        for row in np.flatnonzero(tracks.seen & tracks.confirmed)
+    ]
 
 
 def detect_with(detector: Detector | None, class_names: Sequence[str], classes: Sequence[str]) -> Detect:
