@@ -9,7 +9,7 @@ from edge.capture.folder import FolderReel
 from edge.capture.mot import MotReel
 from edge.capture.player import Player, Reel
 from edge.capture.synthetic import FRAMES, SyntheticReel
-from edge.capture.video import LiveSource, VideoReel
+from edge.capture.video import OPEN_TIMEOUT_MS, LiveSource, VideoReel
 from edge.config import CameraSettings, source_kind
 from edge.frames import FrameSource
 
@@ -19,7 +19,11 @@ _DEFAULT_SEED = 1
 
 
 def open_source(
-    settings: CameraSettings, clock: Clock, rng: np.random.Generator | None = None
+    settings: CameraSettings,
+    clock: Clock,
+    rng: np.random.Generator | None = None,
+    *,
+    patience_s: float = OPEN_TIMEOUT_MS / 1000,
 ) -> FrameSource:
     """Return the source that a camera's settings name. It is not opened yet: call its `open`.
 
@@ -27,10 +31,12 @@ def open_source(
         settings: Of the camera.
         clock: Stamps and paces the frames.
         rng: Decides what happens in a `synthetic:` scene; by default always the same.
+        patience_s: How long one call of `open` waits for a camera's first picture before it raises `Unavailable`;
+            the camera is still being connected to, and the next call waits on.
     """
     kind = _kind(settings.source)
     if kind in {"stream", "usb"}:
-        return LiveSource(settings.source, clock, max_fps=settings.max_fps)
+        return LiveSource(settings.source, clock, max_fps=settings.max_fps, patience_s=patience_s)
     return Player(
         _reel(kind, settings, rng),
         clock,

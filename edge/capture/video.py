@@ -9,10 +9,9 @@ camera --> reader thread --> one slot --> read()
 ```
 """
 
-import contextlib
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -123,8 +122,8 @@ class VideoReel:
     def rewind(self) -> None:
         """Open the file again: seeking in it is not exact with every format."""
         self.close()
-        with _quiet():
-            self._capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
+        _hush()
+        self._capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
         self._position = -1
 
     def close(self) -> None:
@@ -141,21 +140,21 @@ def open_capture(source: str) -> Capture:
     Args:
         source: An address, a number, or a path such as /dev/video0.
     """
-    with _quiet():
-        if source.isdigit() or source.startswith("/dev/"):
-            device = int(source) if source.isdigit() else source
-            capture = cv2.VideoCapture(device, cv2.CAP_ANY)  # pyright: ignore[reportArgumentType] - both are right
-            capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-            return capture
-        # Naming FFmpeg keeps OpenCV from trying other ways, one of which prints the address with its login. Without
-        # options in the environment OpenCV asks FFmpeg to prefer TCP.
-        limits = [
-            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
-            OPEN_TIMEOUT_MS,
-            cv2.CAP_PROP_READ_TIMEOUT_MSEC,
-            READ_TIMEOUT_MS,
-        ]
-        return cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
+    _hush()
+    if source.isdigit() or source.startswith("/dev/"):
+        device = int(source) if source.isdigit() else source
+        capture = cv2.VideoCapture(device, cv2.CAP_ANY)  # pyright: ignore[reportArgumentType] - both are right
+        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        return capture
+    # Naming FFmpeg keeps OpenCV from trying other ways, one of which prints the address with its login. Without
+    # options in the environment OpenCV asks FFmpeg to prefer TCP.
+    limits = [
+        cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
+        OPEN_TIMEOUT_MS,
+        cv2.CAP_PROP_READ_TIMEOUT_MSEC,
+        READ_TIMEOUT_MS,
+    ]
+    return cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
 
 
 class LiveSource:
@@ -167,6 +166,7 @@ class LiveSource:
         clock: Clock,
         *,
         max_fps: float = 0.0,
+        patience_s: float = OPEN_TIMEOUT_MS / 1000,
         opener: Callable[[str], Capture] = open_capture,
         backoff: Backoff | None = None,
     ) -> None:
@@ -176,6 +176,7 @@ class LiveSource:
             source: See `open_capture`.
             clock: Stamps the pictures.
             max_fps: Pictures beyond this rate are left out; 0 takes all.
+            patience_s: How long one call of `open` waits for the first picture.
             opener: Opens the camera; for tests.
             backoff: Draws the waits between two tries.
         """
@@ -184,6 +185,7 @@ class LiveSource:
         self._clock = clock
         self._min_distance_s = 1.0 / max_fps if max_fps > 0 else 0.0
         self._max_fps = max_fps
+        self._patience_s = patience_s
         self._opener = opener
         self._backoff = backoff or Backoff(cap_s=RETRY_CAP_S)
         self._closed = threading.Event()
@@ -229,10 +231,10 @@ class LiveSource:
             failures = self._failures
             self._changed.wait_for(
                 lambda: self._info is not None or self._failures > failures or self._closed.is_set(),
-                timeout=OPEN_TIMEOUT_MS / 1000,
+                timeout=self._patience_s,
             )
             if self._info is None:
-                raise Unavailable(self._trouble or f"{self._label} does not answer")
+                raise Unavailable(self._trouble or f"{self._label} does not answer yet")
             return self._info
 
     def read(self, timeout_s: float) -> Frame | None:
@@ -356,12 +358,10 @@ def _sane_fps(fps: float) -> float:
     return fps if math.isfinite(fps) and 0.1 <= fps <= 240 else 0.0
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep OpenCV from writing to standard error while it opens something: we say in our own words what is wrong."""
-    before = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(before)
+def _hush() -> None:
+    """Keep OpenCV from writing to standard error: we say in our own words what is wrong, and never a login."""
+    log = getattr(cv2.utils, "logging", None)  # OpenCV 5 has moved it
+    if log is not None:
+        log.setLogLevel(log.LOG_LEVEL_SILENT)
+    else:
+        cv2.setLogLevel(0)  # pyright: ignore[reportAttributeAccessIssue] - OpenCV 4

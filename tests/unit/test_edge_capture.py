@@ -393,6 +393,16 @@ def test_camera_that_does_not_answer_is_unavailable_until_it_does(camera: _FakeC
     end(source, camera)
 
 
+def test_open_waits_no_longer_than_its_patience(camera: _FakeCamera) -> None:
+    """Opening a camera that connects slowly gives up after its patience; the next call waits on."""
+    source = live(camera, patience_s=0.01)
+    with pytest.raises(Unavailable, match="does not answer yet"):
+        source.open()
+    camera.send()
+    assert source.open().width == 8
+    end(source, camera)
+
+
 def test_camera_faster_than_wanted_is_thinned(camera: _FakeCamera) -> None:
     """Pictures beyond the wanted rate are not even decoded, and are not called dropped."""
     source = opened(camera, max_fps=4.0)
