@@ -56,6 +56,8 @@ HOUSE_S = 60.0
 # A connection that has lasted so long was a good one: the next one is tried at once. A shorter one may be two
 # gateways of the same name, which throw each other out.
 GOOD_CONNECTION_S = 2.0
+# How long a connection that is just coming up may hold a stop.
+LEAVE_S = 0.3
 # The same trouble is said at most this often.
 REPEAT_LOG_S = 30.0
 
@@ -239,7 +241,16 @@ class Ingest:
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
             queue_type=self._queue_type(),
         )
-        async with client:
+        async with contextlib.AsyncExitStack() as stack:
+            entering = asyncio.ensure_future(stack.enter_async_context(client))
+            try:
+                await asyncio.shield(entering)
+            except asyncio.CancelledError:
+                # Half a connection can't be closed: let it come up, if it does so soon, and leave politely.
+                await asyncio.wait([entering], timeout=LEAVE_S)
+                if not entering.cancel():
+                    entering.exception()
+                raise
             yield client
 
     def _queue_type(self) -> type[asyncio.Queue[aiomqtt.Message]]:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sqlite3
 import threading
 from pathlib import Path
@@ -259,3 +260,19 @@ def test_the_gateway_uses_mqtt_5(broker_port: int):
     assert connected.wait(gateways.PATIENCE_S)
     client.disconnect()
     client.loop_stop()
+
+
+def test_a_stop_while_the_broker_does_not_answer_is_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    """A broker that takes the connection and says nothing neither holds the stop nor leaves a trace of it."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        stop = Stop()
+        gateway = threading.Thread(
+            target=main.run, args=(gateways.settings(mute.getsockname()[1], tmp_path), stop)
+        )
+        gateway.start()
+        connection, _ = mute.accept()
+        stop.request()
+        gateway.join(gateways.PATIENCE_S)
+        connection.close()
+    assert not gateway.is_alive()
+    assert "Traceback" not in capfd.readouterr().err
