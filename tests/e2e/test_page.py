@@ -26,8 +26,10 @@ def open_box(tmp_path: Path) -> Iterator[OpenBox]:
     """Set up boxes that are gone after the test."""
     with ExitStack() as stack:
 
-        def make(*cameras: Camera, **options: object) -> PageBox:
-            return stack.enter_context(PageBox(tmp_path, cameras or [Camera("plaza")], **options))
+        def make(*cameras: Camera, page: Path = PAGE, token: str = "") -> PageBox:
+            return stack.enter_context(
+                PageBox(tmp_path, cameras or [Camera("plaza")], page=page, token=token)
+            )
 
         yield make
 
