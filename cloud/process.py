@@ -156,6 +156,10 @@ class Process:
         """The log is processed up to and including this id."""
         return self._position
 
+    def rewind(self) -> None:
+        """Read a log that was made anew from its start; events that were counted before are known by their identity."""
+        self._position = 0
+
     def feed(self, batch: Sequence[LogEntry], position: int) -> Effects:
         """Take the next entries of the log.
 

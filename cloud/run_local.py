@@ -4,8 +4,9 @@ One rule keeps memory and file the same: cores are fed, then committed. If the c
 moved on, so they are thrown away and restored from the last commit before the same entries are fed again.
 """
 
+import contextlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cloud.config import WorkerSettings
@@ -15,7 +16,7 @@ from cloud.windows import WindowConfig
 from countline.backoff import Backoff
 from countline.clock import Clock, SystemClock
 from countline.codec import decode
-from countline.errors import Rejected, Unavailable
+from countline.errors import Rejected, Unavailable, UsageError
 from countline.eventlog import Entry, Reader
 from countline.service import Stop
 from countline.telemetry import Log
@@ -44,10 +45,12 @@ class Worker:
         """
         self._config = WindowConfig(settings.pane_s * 1000, int(settings.silent_after_s * 1000))
         self._clock = clock
+        self._log_path = settings.log_path
         self._store = Store(Path(settings.store_path), self._config.pane_ms)
         try:
             self._process = Process.restore(self._config, self._store.load())
-            self._reader = Reader(Path(settings.log_path), READER)
+            with _journal(self._log_path):
+                self._reader = Reader(Path(self._log_path), READER)
         except BaseException:
             self._store.close()
             raise
@@ -74,21 +77,30 @@ class Worker:
         Raises:
             Unavailable: Nothing was committed; call `restore` before the next step.
         """
-        try:
+        with _journal(self._log_path):
             if self._reader.changed() or self._is_behind:
                 entries = self._reader.read_after(self._process.position, BATCH)
                 self._is_behind = len(entries) == BATCH
                 if entries:
                     self._commit(self._process.feed(_decoded(entries), entries[-1].id))
+                else:
+                    self._check_journal()
             now_ms = self._clock.now_ms()
             due_ms = self._process.next_tick_ms()
             # Whoever still has a backlog to read cannot tell a silent camera from an unread one.
             if not self._is_behind and due_ms is not None and now_ms >= due_ms:
                 self._commit(self._process.tick(now_ms))
             self._note()
-        except sqlite3.Error as error:
-            raise Unavailable(f"the journal: {error}") from error
         return self._is_behind
+
+    def _check_journal(self) -> None:
+        """Begin anew if the journal did: its ids never go back, so entries below our position are another journal's."""
+        if 0 < self._reader.end() < self._process.position:
+            _log.warning(
+                "the journal was made anew, reading it from its start", was_at=self._process.position
+            )
+            self._process.rewind()
+            self._is_behind = True
 
     def _commit(self, effects: Effects) -> None:
         now_ms = self._clock.now_ms()
@@ -103,6 +115,29 @@ class Worker:
         behind = max(0, self._reader.end() - self._process.position)
         self._store.note(WorkerNote(self._clock.now_ms(), self._last_commit_ms, behind))
         self._reader.report(self._process.position)
+
+
+@contextlib.contextmanager
+def _journal(path: str) -> Iterator[None]:
+    """Turn what SQLite says about the journal into one of the three kinds of trouble."""
+    try:
+        yield
+    except (sqlite3.OperationalError, sqlite3.InterfaceError) as error:
+        raise Unavailable(f"the journal {path}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise UsageError(_damaged(path, error)) from error
+    except Unavailable as error:
+        cause = error.__cause__
+        if isinstance(cause, sqlite3.DatabaseError) and not isinstance(cause, sqlite3.OperationalError):
+            raise UsageError(_damaged(path, cause)) from error
+        raise
+
+
+def _damaged(path: str, error: Exception) -> str:
+    return (
+        f"The journal {path} is damaged ({error}): move it away and start again; "
+        "agents send again what the gateway has not confirmed."
+    )
 
 
 def run(settings: WorkerSettings, stop: Stop, clock: Clock | None = None) -> None:

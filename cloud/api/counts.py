@@ -98,6 +98,8 @@ def answer(query: Query, reader: StoreReader, now_ms: int, timezone: str) -> Cou
     missing = query.cameras - {view.id for view in views.values()}
     if missing:
         raise Problem(422, f"There is no camera {min(missing)!r}.", "GET /v1/cameras lists them.")
+    if len(views) * (len(query.edges_ms) - 1) > MAX_CELLS:
+        raise _too_large(query.to_ms - query.from_ms, len(views))
     pane_ms = reader.pane_ms()
     bounds = ({no: view.id for no, view in views.items()}, query.from_ms, query.to_ms, query.step_ms(pane_ms))
     coverage = [

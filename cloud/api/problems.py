@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from countline.errors import Unavailable
+from countline.errors import Unavailable, UsageError
 
 _TITLES = {
     400: "Bad request",
@@ -80,6 +80,10 @@ def install(app: FastAPI) -> None:
         return Problem(
             422, f"{where}: {first['msg']}.", "GET /v1/openapi.json says what is allowed."
         ).response()
+
+    @app.exception_handler(UsageError)
+    async def on_damaged(_: Request, error: UsageError) -> Response:
+        return Problem(503, str(error), "`countline doctor` checks this machine.").response()
 
     @app.exception_handler(Unavailable)
     async def on_unavailable(_: Request, error: Unavailable) -> Response:

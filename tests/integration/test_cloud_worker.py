@@ -202,6 +202,28 @@ def test_cloud_store_damaged_is_said_in_a_sentence(tmp_path, worker_settings, cl
         Worker(msgspec.structs.replace(good, pane_s=60), clock)
 
 
+def test_cloud_worker_reads_a_new_journal_from_its_start(worker_settings, clock):
+    """A journal that was deleted and made anew is read from its start, and nothing is counted twice."""
+    said = backlog()
+    log = Path(worker_settings.log_path)
+    seed.fill_journal(log, said)
+    drain(worker_settings, clock)
+    log.unlink()
+    device = seed.Device(seq=len(said))
+    seed.fill_journal(log, [*said[-3:], device.crossed(seed.START_MS)])
+    drain(worker_settings, clock)
+    tables = contents(Path(worker_settings.store_path))
+    assert sum(row[-1] for row in tables["counts"]) == 91
+    assert tables["ledger"][0][4] == 3
+
+
+def test_cloud_journal_damaged_is_said_in_a_sentence(worker_settings, clock):
+    """A journal that is no database is told with what to do, and closes what was opened."""
+    Path(worker_settings.log_path).write_bytes(b"not a database" * 1000)
+    with pytest.raises(UsageError, match="journal"):
+        Worker(worker_settings, clock)
+
+
 def test_cloud_store_updates_are_read_in_order_or_not_at_all(worker_settings, clock):
     """A reader gets every commit after its position, or is told that some are gone."""
     seed.fill_journal(Path(worker_settings.log_path), backlog())
