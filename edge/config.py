@@ -104,6 +104,8 @@ class CameraSettings(Struct, frozen=True, forbid_unknown_fields=True):
         """Refuse what can't be counted."""
         if not self.source:
             raise ValueError(f"camera {self.name!r} has no source")
+        if not self.classes:
+            raise ValueError(f"camera {self.name!r} detects nothing: name at least one class, such as person")
         if len(self.lines) + len(self.zones) > MAX_LINES:
             raise ValueError(f"camera {self.name!r} has more than {MAX_LINES} lines and zones")
         check_unique("line", [line.name for line in self.lines])
@@ -151,6 +153,11 @@ class PreviewSettings(Struct, frozen=True, forbid_unknown_fields=True):
     port: int = 0
     max_fps: float = 12.0
     max_width: int = 960
+
+    def __post_init__(self) -> None:
+        """Refuse pictures too small to see anything on."""
+        if self.max_width < 64:
+            raise ValueError(f"max_width {self.max_width} is too small, 64 or more are allowed")
 
 
 class EdgeSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -32,6 +32,8 @@ from edge.watch import Watch
 
 # A source answers within this, or says that it is blind.
 READ_TIMEOUT_S = 0.5
+# How long opening a camera may block a stop; it goes on connecting behind our back.
+OPEN_PATIENCE_S = 1.0
 # Events that could not be written wait in memory; beyond this many they are folded, which bounds them for good.
 MAX_PENDING = 2_000
 # How long a stop may take to send what is left. What is not confirmed by then stays in the outbox.
@@ -149,7 +151,7 @@ class CameraAgent:
         Raises:
             UsageError: A person has to mend the camera's settings.
         """
-        source = open_source(self._settings, self._clock)
+        source = open_source(self._settings, self._clock, patience_s=OPEN_PATIENCE_S)
         watch = Watch(self._clock.now_ms(), self._heartbeat_ms)
         try:
             info = self._open(source, watch, stop)
