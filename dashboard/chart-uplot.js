@@ -60,7 +60,7 @@ export class UplotChart {
         y: { range: () => [-this.#top, this.#top] },
       },
       axes: [
-        { ...axis, grid: { show: false }, size: 1.4 * rem(), space: 4.6 * rem(), values: (_, ticks) => ticks.map((s) => minuteTime(s * 1000)) },
+        { ...axis, grid: { show: false }, size: 1.4 * rem(), space: 4.6 * rem(), values: (_, ticks) => this.#times(ticks) },
         {
           ...axis,
           size: 2.2 * rem(),
@@ -85,6 +85,12 @@ export class UplotChart {
     if (!(plot.cursor.left >= 0) || !this.#columns.length) return null;
     const index = Math.floor((plot.posToVal(plot.cursor.left, "x") * 1000 - this.#columns[0].startMs) / 60_000);
     return index >= 0 && index < this.#columns.length ? index : null;
+  }
+
+  // A time at the very end would be cut off by the edge.
+  #times(ticks) {
+    const [from, to] = this.#span();
+    return ticks.map((s) => (s > to - (to - from) * 0.06 ? null : minuteTime(s * 1000)));
   }
 
   #span() {
