@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from countline.errors import Rejected
-from countline.events import CONTRACT_VERSION, Envelope, Mark, Presence
+from countline.events import CONTRACT_VERSION, AnyEvent, Envelope, Mark, Presence
 
 # A batch of 500 envelopes is about 100 kB; a broker's usual limit is 256 kB or more.
 MAX_MESSAGE_BYTES = 262_144
@@ -30,8 +30,8 @@ def encode(envelope: Envelope) -> bytes:
     return _encoder.encode(envelope)
 
 
-def encode_value(value: Mark | Presence) -> bytes:
-    """Return a mark or a presence message as a JSON object."""
+def encode_value(value: Mark | Presence | AnyEvent) -> bytes:
+    """Return a mark, a presence message or a bare event as a JSON object."""
     return _encoder.encode(value)
 
 

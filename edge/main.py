@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from countline.backoff import Backoff
 from countline.clock import Clock, SystemClock
+from countline.codec import encode_value
 from countline.errors import Unavailable, UsageError
 from countline.events import CameraConfigured, LineTotals
 from countline.service import Stop
@@ -38,6 +39,8 @@ OPEN_PATIENCE_S = 1.0
 MAX_PENDING = 2_000
 # How long a stop may take to send what is left. What is not confirmed by then stays in the outbox.
 DRAIN_S = 1.5
+# What a camera counts with goes out as one event, which must fit into a message of `publish.BATCH_BYTES`.
+MAX_CONFIGURED_BYTES = 100_000
 # A supervisor that was killed leaves us a moment in which its old agent still holds the data folder.
 LOCK_WAIT_S = 6.0
 
@@ -220,6 +223,11 @@ class CameraAgent:
             fps=info.fps,
             preview=self._preview is not None,
         )
+        if len(encode_value(configured)) > MAX_CONFIGURED_BYTES:
+            raise UsageError(
+                f"Camera {settings.name} has lines and zones of {len(encode_value(configured))} bytes, {MAX_CONFIGURED_BYTES} fit "
+                "into one event: use fewer of them, or fewer points."
+            )
         plan = CameraPlan(configured, self._class_names, self._outbox.totals(settings.name))
         return plan, detect_with(self._detector, self._class_names, settings.classes)
 

@@ -14,7 +14,7 @@ import msgspec
 
 from countline import codec
 from countline.clock import Clock
-from countline.errors import Unavailable
+from countline.errors import Unavailable, UsageError
 from countline.eventlog import connect
 from countline.events import Heartbeat, LineTotals
 from countline.telemetry import Log
@@ -54,6 +54,7 @@ class Outbox:
 
         Raises:
             Unavailable: The folder cannot be written.
+            UsageError: The file holds the events of another device: a device may only speak for itself.
         """
         self._lock = threading.Lock()
         self._path = path
@@ -61,9 +62,16 @@ class Outbox:
         (page_bytes,) = self._connection.execute("PRAGMA page_size").fetchone()
         self._connection.execute(f"PRAGMA max_page_count = {max(64, max_bytes // page_bytes)}")
         state = dict(self._connection.execute("SELECT key, value FROM state"))
+        owner = f"{site}/{device}"
         if "epoch" not in state:
-            state = {"epoch": str(clock.now_ms()), "last_seq": "0", "mark": "0"}
+            state = {"epoch": str(clock.now_ms()), "last_seq": "0", "mark": "0", "owner": owner}
             self._transaction([("INSERT INTO state (key, value) VALUES (?, ?)", list(state.items()))])
+        elif state["owner"] != owner:
+            self._connection.close()
+            raise UsageError(
+                f"The data folder {path.parent} holds the events of {state['owner']}, not of {owner}: keep the names "
+                "site and device, or choose another folder with --data-dir."
+            )
         self._sequencer = Sequencer(site, device, int(state["epoch"]), int(state["last_seq"]))
         self._mark = int(state["mark"])
         self._totals: dict[str, dict[str, LineTotals]] = msgspec.json.decode(

@@ -5,6 +5,7 @@ has no mark after a while is sent again from the mark on, because a broker may l
 """
 
 import contextlib
+import socket
 import ssl
 import threading
 
@@ -117,6 +118,7 @@ class Publisher:
             if settings.cert_file:
                 context.load_cert_chain(settings.cert_file, settings.key_file or None)
             client.tls_set_context(context)
+        client.on_socket_open = _without_delay
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
@@ -273,3 +275,9 @@ class Publisher:
         )
         if info.rc not in {mqtt.MQTT_ERR_SUCCESS, mqtt.MQTT_ERR_NO_CONN}:
             _log.warning("a batch was not taken by the client; it will be sent again", rc=info.rc)
+
+
+def _without_delay(_client: mqtt.Client, _userdata: object, connection: object) -> None:
+    """Small packets wait for each other otherwise, 40 ms a hop."""
+    if isinstance(connection, socket.socket):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -37,7 +37,7 @@ class TrackerSettings:
         noise: Of the filter.
     """
 
-    sure_score: float = 0.4
+    sure_score: float = 0.3
     weak_score: float = 0.1
     match_iou: float = 0.2
     weak_match_iou: float = 0.5
