@@ -140,7 +140,7 @@ def test_kill_minus_nine_leaves_every_confirmed_event_and_matching_totals(path: 
         "from countline.clock import SystemClock\n"
         "from countline.events import *\n"
         "from edge.outbox import Outbox\n"
-        "outbox = Outbox(Path(sys.argv[1]), 's', 'd', SystemClock(), 10_000_000)\n"
+        "outbox = Outbox(Path(sys.argv[1]), 'site', 'device', SystemClock(), 10_000_000)\n"
         "n = outbox.last_seq\n"
         "while True:\n"
         "    n += 1\n"
