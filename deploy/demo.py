@@ -105,22 +105,24 @@ def plaza(video: Path) -> CameraSettings:
         source=str(video),
         loop=True,
         realtime=True,
+        # In is towards the centre at all three, so that in minus out says how many are there.
         lines=[
             # A at the top, B at the bottom: the left hand of A->B is the right half of the picture.
             LineSettings(
-                name="west", points=[(384.0, 130.0), (384.0, 400.0)], sides=("crossing", "west path")
+                name="west", points=[(384.0, 130.0), (384.0, 400.0)], sides=("centre", "west path"), swap=True
             ),
             # A at the left, B at the right: the left hand is above.
             LineSettings(
-                name="south", points=[(470.0, 395.0), (768.0, 330.0)], sides=("crossing", "south road")
+                name="south",
+                points=[(470.0, 395.0), (768.0, 330.0)],
+                sides=("centre", "south road"),
+                swap=True,
             ),
-            LineSettings(
-                name="north", points=[(590.0, 150.0), (740.0, 200.0)], sides=("car park", "crossing")
-            ),
+            LineSettings(name="north", points=[(590.0, 150.0), (740.0, 200.0)], sides=("car park", "centre")),
         ],
         zones=[
             ZoneSettings(
-                name="crossing", points=[(400.0, 190.0), (690.0, 190.0), (745.0, 330.0), (480.0, 385.0)]
+                name="plaza", points=[(400.0, 190.0), (690.0, 190.0), (745.0, 330.0), (480.0, 385.0)]
             )
         ],
     )
