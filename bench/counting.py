@@ -1,5 +1,6 @@
 """How right the counts are: wrong counts against ground truth, on MOT sequences and on the demo's video.
 
+    python -m bench.counting                 the demo's video
     python -m bench.counting --data DIR      DIR/<sequence>/{gt,det}.txt, and a video if there is one
 
 With detections from `det.txt` the tracker and the counter are judged alone; with a video the whole edge pipeline is.
@@ -11,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.report import arguments, progress, show
-from bench.truth import standard_lines, true_crossings, wrong
+from bench._report import arguments, progress, show
+from bench._truth import Counts, standard_lines, true_crossings, wrong
 from deploy.material import demo_video, model_file
 from edge.config import CameraSettings, DetectorSettings
 from edge.recount import count
@@ -31,8 +32,9 @@ SEQUENCES = {
     "TUD-Stadtmitte": (640, 480, 25.0),
     "Venice-2": (1920, 1080, 30.0),
 }
-# The demo's video is this sequence.
+# The demo's video is this sequence; in and out of the eight lines, by its published ground truth.
 DEMO_SEQUENCE = "PETS09-S2L1"
+DEMO_TRUTH = [(8, 5), (18, 13), (18, 13), (18, 13), (18, 14), (11, 14), (13, 19), (8, 12)]
 VIDEO_SUFFIXES = {".mp4", ".avi", ".mkv"}
 
 
@@ -43,7 +45,7 @@ class Case:
     sequence: str
     kind: str
     source: str
-    gt: Path
+    truth: Counts
     width: int
     height: int
     fps: float
@@ -58,12 +60,13 @@ def cases(folder: Path, *, with_video: bool) -> list[Case]:
         if size is None:
             progress(f"{home.name}: left out, its picture size is unknown (no seqinfo.ini)")
             continue
+        truth = true_crossings(gt, standard_lines(*size[:2]))
         det = next((path for path in (home / "det.txt", home / "det/det.txt") if path.exists()), None)
         if det:
-            found.append(Case(home.name, "detections", f"mot:{det}", gt, *size))
+            found.append(Case(home.name, "detections", f"mot:{det}", truth, *size))
         video = _video(home) if with_video else None
         if video:
-            found.append(Case(home.name, "video", str(video), gt, *size))
+            found.append(Case(home.name, "video", str(video), truth, *size))
     return found
 
 
@@ -71,13 +74,17 @@ def judge(case: Case, detector: DetectorSettings) -> dict[str, Any]:
     """Count one case and compare it with the truth."""
     lines = standard_lines(case.width, case.height)
     camera = CameraSettings(
-        name="bench", source=case.source, lines=lines, realtime=False, size=(case.width, case.height), fps=case.fps
+        name="bench",
+        source=case.source,
+        lines=lines,
+        realtime=False,
+        size=(case.width, case.height),
+        fps=case.fps,
     )
     tally = count(camera, detector, lambda _done, _all: None)
     counted = [(line.in_, line.out) for line in tally.lines]
-    truth = true_crossings(case.gt, lines)
-    total = sum(n_in + n_out for n_in, n_out in truth)
-    errors = wrong(counted, truth)
+    total = sum(n_in + n_out for n_in, n_out in case.truth)
+    errors = wrong(counted, case.truth)
     return {
         "sequence": case.sequence,
         "kind": case.kind,
@@ -85,18 +92,21 @@ def judge(case: Case, detector: DetectorSettings) -> dict[str, Any]:
         "truth": total,
         "wape": round(errors / total, 4) if total else None,
         "counted_per_line": counted,
-        "truth_per_line": truth,
+        "truth_per_line": case.truth,
     }
 
 
 def main() -> None:
     """Judge all sequences of a folder."""
     parser = arguments("Counting error against ground truth.")
-    parser.add_argument("--data", type=Path, required=True, help="folder of MOT sequences: <name>/{gt,det}.txt")
+    parser.add_argument(
+        "--data", type=Path, help="folder of MOT sequences: <name>/{gt,det}.txt; default: the demo's video"
+    )
     parser.add_argument("--no-video", action="store_true", help="judge tracker and counter on det.txt alone")
     parser.add_argument("--model", default="yolo11n")
     options = parser.parse_args()
-    results = [_judged(case, options) for case in cases(options.data, with_video=not options.no_video)]
+    chosen = cases(options.data, with_video=not options.no_video) if options.data else _demo()
+    results = [_judged(case, options) for case in chosen]
     overall = _overall(results)
     rows = [
         [result["sequence"], result["kind"], result["wrong"], result["truth"], result["wape"]]
@@ -109,6 +119,13 @@ def main() -> None:
         {"sequences": results, "overall": overall},
         as_json=options.json,
     )
+
+
+def _demo() -> list[Case]:
+    video = demo_video(_quiet)
+    if video is None:
+        raise SystemExit("The demo's video cannot be had here: give a folder of sequences with --data.")
+    return [Case(DEMO_SEQUENCE, "video", str(video), DEMO_TRUTH, *SEQUENCES[DEMO_SEQUENCE])]
 
 
 def _judged(case: Case, options: argparse.Namespace) -> dict[str, Any]:
@@ -124,7 +141,15 @@ def _overall(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
         truth = sum(result["truth"] for result in chosen)
         errors = sum(result["wrong"] for result in chosen)
         if truth:
-            rows.append({"sequence": "all", "kind": kind, "wrong": errors, "truth": truth, "wape": round(errors / truth, 4)})
+            rows.append(
+                {
+                    "sequence": "all",
+                    "kind": kind,
+                    "wrong": errors,
+                    "truth": truth,
+                    "wape": round(errors / truth, 4),
+                }
+            )
     return rows
 
 

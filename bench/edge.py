@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import onnxruntime as ort
 
-from bench.report import arguments, progress, show
-from bench.truth import standard_lines
+from bench._report import arguments, progress, show
+from bench._truth import standard_lines
 from countline.events import CameraConfigured
 from deploy.material import demo_video, model_file
 from edge.config import DetectorSettings
@@ -79,7 +79,9 @@ def _pictures(video: Path, n: int) -> tuple[list[Image], float]:
     return pictures, spent_ms / max(1, len(pictures))
 
 
-def _measure(pictures: list[Image], model: Path, settings: DetectorSettings) -> tuple[list[float], list[float]]:
+def _measure(
+    pictures: list[Image], model: Path, settings: DetectorSettings
+) -> tuple[list[float], list[float]]:
     height, width = pictures[0].shape[:2]
     detector = Detector(model, settings, ["person"])
     lines, zones = shapes("bench", standard_lines(width, height), [], width, height)
@@ -90,7 +92,10 @@ def _measure(pictures: list[Image], model: Path, settings: DetectorSettings) -> 
     bare_ms: list[float] = []
     for index, picture in enumerate(pictures):
         frame = Frame(index, index * 100, picture)
-        jobs = [(whole_ms, lambda frame=frame: pipeline.feed(frame)), (bare_ms, lambda: session.run(None, {name: tensor}))]
+        jobs = [
+            (whole_ms, lambda frame=frame: pipeline.feed(frame)),
+            (bare_ms, lambda: session.run(None, {name: tensor})),
+        ]
         for times, job in jobs if index % 2 else reversed(jobs):
             started_s = time.perf_counter()
             job()

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from websockets.asyncio.client import connect
 
-from bench.box import running
-from bench.report import arguments, progress, show
+from bench._box import running
+from bench._report import arguments, progress, show
 from deploy.material import demo_video
 
 SETTLE_S = 5.0

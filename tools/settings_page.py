@@ -1,7 +1,7 @@
 """Writes docs/configuration.md from the settings themselves, so that the page cannot lag behind the code.
 
-    python -m tools.settings_page          write the page
-    python -m tools.settings_page --check  fail if it is not up to date
+python -m tools.settings_page          write the page
+python -m tools.settings_page --check  fail if it is not up to date
 """
 
 import inspect
@@ -76,7 +76,9 @@ def _describe(kind: type[Struct], where: str, sections: list[str], seen: set[typ
             inner.append((struct, f"{path}{'[]' if is_list else ''}."))
         rows.append(f"| `{field.encode_name}` | {_default(field, struct)} | {about.get(field.name, '')} |\n")
     title = f"`{where.rstrip('.')}`" if where else "Top level"
-    sections.append(f"\n## {title}\n\n{summary}\n\n| key | default | meaning |\n| --- | --- | --- |\n{''.join(rows)}")
+    sections.append(
+        f"\n## {title}\n\n{summary}\n\n| key | default | meaning |\n| --- | --- | --- |\n{''.join(rows)}"
+    )
     for struct, path in inner:
         _describe(struct, path, sections, seen)
 

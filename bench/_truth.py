@@ -6,6 +6,7 @@ cancels. Eight lines per sequence: x at 25, 40, 50, 60 and 75 % (A at the top), 
 The error is WAPE: the sum over lines and directions of |counted - true|, divided by the sum of true.
 """
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,9 @@ def true_crossings(gt_file: Path, lines: list[LineSettings]) -> Counts:
 def wrong(counted: Counts, truth: Counts) -> int:
     """Return the sum of |counted - true| over lines and directions."""
     return sum(
-        abs(ours - theirs) for pair, true_pair in zip(counted, truth, strict=True) for ours, theirs in zip(pair, true_pair, strict=True)
+        abs(ours - theirs)
+        for pair, true_pair in zip(counted, truth, strict=True)
+        for ours, theirs in zip(pair, true_pair, strict=True)
     )
 
 
@@ -62,7 +65,7 @@ def _count(line: list[Point], walks: list[Walk]) -> tuple[int, int]:
     n_in = n_out = 0
     for walk in walks:
         crossings: list[tuple[int, int]] = []
-        for (_, before), (frame, after) in zip(walk, walk[1:], strict=False):
+        for (_, before), (frame, after) in itertools.pairwise(walk):
             step = signed_crossing(before, after, line[0], line[1])
             if not step:
                 continue

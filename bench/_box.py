@@ -32,7 +32,17 @@ def running(arguments: Sequence[str], settings: dict[str, str]) -> Iterator[int]
     port = free_port()
     environment = {**os.environ, **{f"COUNTLINE__{key}": value for key, value in settings.items()}}
     with tempfile.TemporaryDirectory(prefix="countline-bench-") as folder:
-        command = [sys.executable, "-m", "deploy.cli", "up", "--data-dir", folder, "--port", str(port), *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "deploy.cli",
+            "up",
+            "--data-dir",
+            folder,
+            "--port",
+            str(port),
+            *arguments,
+        ]
         box = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
         try:
             _until_live(port, box)

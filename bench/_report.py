@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -29,7 +30,14 @@ def machine() -> dict[str, Any]:
     }
 
 
-def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], result: dict[str, Any], *, as_json: bool) -> None:
+def show(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    result: dict[str, Any],
+    *,
+    as_json: bool,
+) -> None:
     """Print a result.
 
     Args:
@@ -62,7 +70,10 @@ def progress(text: str) -> None:
 
 def _cpu_name() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
+            return next(
+                (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
+                platform.processor(),
+            )
     except OSError:
         return platform.processor()
