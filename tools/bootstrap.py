@@ -1,4 +1,4 @@
-# ruff: noqa: INP001, T201, TID251 - a script that runs before anything is installed
+# ruff: noqa: TID251 - a script that runs before anything is installed
 """Make `.venv` and fill it with the pinned packages. Needs nothing but Python 3.11 or newer and a network.
 
     python3 tools/bootstrap.py all     what Countline runs with

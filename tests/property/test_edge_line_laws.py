@@ -1,5 +1,6 @@
 """Laws that any line counter must obey, whatever the path."""
 
+import itertools
 import math
 
 from hypothesis import given
@@ -13,7 +14,7 @@ coordinates = st.integers(min_value=-500, max_value=500).map(float)
 points = st.tuples(coordinates, coordinates)
 paths = st.lists(points, min_size=1, max_size=30)
 lines = st.lists(points, min_size=2, max_size=5).filter(
-    lambda line: all(a != b for a, b in zip(line, line[1:], strict=False))
+    lambda line: all(a != b for a, b in itertools.pairwise(line))
 )
 
 

@@ -1,5 +1,6 @@
 """The outbox on a real disk: gapless numbers, whole states, bounded size."""
 
+import itertools
 import signal
 import sqlite3
 import subprocess
@@ -100,9 +101,8 @@ def test_a_full_outbox_says_so_and_keeps_its_numbers(path: Path) -> None:
     with closing(open_outbox(path, max_bytes=64 * 4096)) as outbox:
         n = 0
         with pytest.raises(Unavailable, match="full"):
-            while True:
+            for n in itertools.count(0, 50):
                 outbox.append("cam", [crossing(n + i) for i in range(50)], totals(n + 50))
-                n += 50
         assert outbox.last_seq == n
         outbox.trim(n)
         outbox.append("cam", [crossing(n + 1)], totals(n + 1))
