@@ -55,10 +55,14 @@ class ApiSettings(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         """Refuse to be open to a network without a token, and unknown time zones."""
         if not self.token and not is_loopback(self.host):
-            raise ValueError(f"host {self.host!r} is open to the network: set a token of 16 characters or more")
+            raise ValueError(
+                f"host {self.host!r} is open to the network: set a token of 16 characters or more"
+            )
         if self.token and len(self.token) < 16:
             raise ValueError("the token is too short to be safe: use 16 characters or more")
         try:
             ZoneInfo(self.timezone)
         except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"timezone {self.timezone!r} is unknown: use a name such as 'Europe/Berlin'") from error
+            raise ValueError(
+                f"timezone {self.timezone!r} is unknown: use a name such as 'Europe/Berlin'"
+            ) from error

@@ -6,7 +6,7 @@ event is told from its repetitions by `(site, device, epoch, seq)` before it rea
 
 from collections.abc import Iterable, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from cloud.windows import CameraSnapshot, CameraView, CameraWindows, PaneChange, WindowConfig
 from countline.dedupe import DeviceDedupe, DeviceState, Verdict
@@ -25,6 +25,20 @@ class LogEntry(Struct, frozen=True):
     id: int
     received_at_ms: int
     envelope: Envelope
+
+
+class Place(Struct, frozen=True):
+    """How far a log has been processed.
+
+    Attributes:
+        log: Which log, by its identity; empty if none has been read yet.
+        entry: Entries up to and including this id.
+        dead_letter: Dead letters up to and including this id.
+    """
+
+    log: str = ""
+    entry: int = 0
+    dead_letter: int = 0
 
 
 class CameraChange(Struct, frozen=True):
@@ -72,28 +86,28 @@ class Effects(Struct, frozen=True):
     """All that one batch changes; it is committed as a whole or not at all.
 
     Attributes:
-        position: The log is processed up to and including this id.
+        place: So far the log is processed with this.
         panes: In the order in which they are to be applied.
         cameras: Those that changed.
         devices: Those that sent something.
         ledger: One per device and epoch that sent something.
     """
 
-    position: int
+    place: Place
     panes: list[PaneChange] = []
     cameras: list[CameraChange] = []
     devices: list[DeviceChange] = []
     ledger: list[LedgerChange] = []
 
     def is_empty(self) -> bool:
-        """Say whether there is nothing but a position."""
+        """Say whether there is nothing but a place."""
         return not (self.panes or self.cameras or self.devices or self.ledger)
 
 
 class ProcessState(Struct, frozen=True):
     """What a store gives back after a restart."""
 
-    position: int = 0
+    place: Place = Place()
     cameras: tuple[CameraSnapshot, ...] = ()
     devices: tuple[DeviceChange, ...] = ()
 
@@ -128,7 +142,7 @@ class Process:
 
     def __init__(self, config: WindowConfig) -> None:
         self._config = config
-        self._position = 0
+        self._place = Place()
         self._cameras: dict[str, CameraWindows] = {}
         self._devices: dict[tuple[str, str], DeviceDedupe] = {}
 
@@ -136,7 +150,7 @@ class Process:
     def restore(cls, config: WindowConfig, state: ProcessState) -> "Process":
         """Build one that goes on from what was committed."""
         process = cls(config)
-        process._position = state.position
+        process._place = state.place
         process._cameras = {saved.view.id: CameraWindows.restore(config, saved) for saved in state.cameras}
         process._devices = {
             (saved.site, saved.device): DeviceDedupe.restore(saved.state) for saved in state.devices
@@ -146,7 +160,7 @@ class Process:
     def snapshot(self) -> ProcessState:
         """Return all that is remembered."""
         return ProcessState(
-            self._position,
+            self._place,
             tuple(windows.snapshot() for windows in self._cameras.values()),
             tuple(DeviceChange(*key, dedupe.snapshot()) for key, dedupe in self._devices.items()),
         )
@@ -154,11 +168,21 @@ class Process:
     @property
     def position(self) -> int:
         """The log is processed up to and including this id."""
-        return self._position
+        return self._place.entry
+
+    def follow(self, log: str) -> bool:
+        """Read this log from now on; say whether it is another one than before, and so is read from its start.
+
+        Events that were counted from the log before are known by their identity, and not counted again.
+        """
+        if log == self._place.log:
+            return False
+        self._place = Place(log)
+        return True
 
     def rewind(self) -> None:
-        """Read a log that was made anew from its start; events that were counted before are known by their identity."""
-        self._position = 0
+        """Read the log from its start again."""
+        self._place = Place(self._place.log)
 
     def feed(self, batch: Sequence[LogEntry], position: int) -> Effects:
         """Take the next entries of the log.
@@ -170,7 +194,7 @@ class Process:
         fresh: dict[str, list[tuple[int, Envelope]]] = {}
         accounts: dict[tuple[str, str, int], _Account] = {}
         for entry in batch:
-            if entry.id <= self._position:
+            if entry.id <= self._place.entry:
                 continue
             envelope = entry.envelope
             device = (envelope.site, envelope.device)
@@ -178,10 +202,10 @@ class Process:
             accounts.setdefault((*device, envelope.epoch), _Account()).take(verdict, envelope)
             if verdict is Verdict.NEW:
                 fresh.setdefault(self._camera_of(envelope), []).append((entry.received_at_ms, envelope))
-        self._position = max(self._position, position)
+        self._place = structs.replace(self._place, entry=max(self._place.entry, position))
         panes = [pane for camera, events in fresh.items() for pane in self._cameras[camera].feed(events)]
         return Effects(
-            self._position,
+            self._place,
             panes,
             self._camera_changes(fresh),
             [
@@ -200,7 +224,7 @@ class Process:
             if due_ms is not None and now_ms >= due_ms:
                 panes += windows.tick(now_ms)
                 silent.append(camera)
-        return Effects(self._position, panes, self._camera_changes(silent))
+        return Effects(self._place, panes, self._camera_changes(silent))
 
     def next_tick_ms(self) -> int | None:
         """Return when `tick` has something to do; None if no camera is there to fall silent."""

@@ -26,8 +26,8 @@ READER = "worker"
 POLL_S = 0.02
 # Entries per transaction. Larger batches are no faster, and a stop has to wait for one.
 BATCH = 2_000
-# How often the worker says that it is alive, and tells the journal how far it has come. Not each batch: that is a
-# write into the gateway's file.
+# How often the worker says that it is alive, looks whether the journal is still the same file, and tells the journal
+# how far it has come. Not each batch: that is a write into the gateway's file.
 NOTE_EVERY_S = 2.0
 
 _log = Log("cloud.worker")
@@ -54,9 +54,9 @@ class Worker:
         except BaseException:
             self._store.close()
             raise
+        self._follow_log()
         self._last_commit_ms = 0
         self._next_note_s = 0.0
-        self._is_behind = True
 
     def close(self) -> None:
         """Close the files."""
@@ -66,7 +66,7 @@ class Worker:
     def restore(self) -> None:
         """Throw the cores away and go on from the last commit."""
         self._process = Process.restore(self._config, self._store.load())
-        self._is_behind = True
+        self._follow_log()
 
     def step(self) -> bool:
         """Process what the journal has, at most one batch, and do what is due.
@@ -84,7 +84,7 @@ class Worker:
                 if entries:
                     self._commit(self._process.feed(_decoded(entries), entries[-1].id))
                 else:
-                    self._check_journal()
+                    self._check_end()
             now_ms = self._clock.now_ms()
             due_ms = self._process.next_tick_ms()
             # Whoever still has a backlog to read cannot tell a silent camera from an unread one.
@@ -93,18 +93,33 @@ class Worker:
             self._note()
         return self._is_behind
 
-    def _check_journal(self) -> None:
-        """Begin anew if the journal did: its ids never go back, so entries below our position are another journal's."""
+    def _follow_log(self) -> None:
+        self._is_behind = True
+        if self._process.follow(self._reader.identity):
+            _log.info("reading a journal from its start", path=self._log_path)
+
+    def _reopen_if_replaced(self) -> None:
+        """Go over to the journal that the gateway writes now, if it had to begin another one."""
+        if self._reader.is_replaced():
+            _log.warning("there is another journal at the path, going over to it", path=self._log_path)
+            reader = Reader(Path(self._log_path), READER)
+            self._reader.close()
+            self._reader = reader
+            self._follow_log()
+
+    def _check_end(self) -> None:
+        """Begin anew if the journal was put back to an earlier state: otherwise its ids never go back."""
         if 0 < self._reader.end() < self._process.position:
             _log.warning(
-                "the journal was made anew, reading it from its start", was_at=self._process.position
+                "the journal ends before what was read of it, reading it from its start",
+                was_at=self._process.position,
             )
             self._process.rewind()
             self._is_behind = True
 
     def _commit(self, effects: Effects) -> None:
         now_ms = self._clock.now_ms()
-        behind = self._reader.end() - effects.position if self._is_behind else 0
+        behind = self._reader.end() - effects.place.entry if self._is_behind else 0
         self._store.commit(effects, WorkerNote(now_ms, now_ms, behind))
         self._last_commit_ms = now_ms
 
@@ -112,6 +127,7 @@ class Worker:
         if self._clock.monotonic_s() < self._next_note_s:
             return
         self._next_note_s = self._clock.monotonic_s() + NOTE_EVERY_S
+        self._reopen_if_replaced()
         behind = max(0, self._reader.end() - self._process.position)
         self._store.note(WorkerNote(self._clock.now_ms(), self._last_commit_ms, behind))
         self._reader.report(self._process.position)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
-from cloud.process import CameraChange, DeviceChange, Effects, LedgerChange, ProcessState
+from cloud.process import CameraChange, DeviceChange, Effects, LedgerChange, Place, ProcessState
 from cloud.windows import (
     COMPLETE_COVERAGE,
     CameraSnapshot,
@@ -151,6 +151,9 @@ _ADD_LEDGER = (
     " duplicates = duplicates + excluded.duplicates, refused = refused + excluded.refused,"
     " crossings = crossings + excluded.crossings, contiguous = excluded.contiguous, missing = excluded.missing"
 )
+
+# Rows of `meta` that say how far the worker came, in the order of the fields of `Place`, and where it begins.
+_PLACE: dict[str, str | int] = {"log": "", "position": 0, "dead_position": 0}
 
 _json = msgspec.json.Encoder()
 _msgpack = msgspec.msgpack.Encoder()
@@ -364,11 +367,11 @@ class Store:
             Unavailable: Not now.
         """
         with trouble(self._path):
-            position = self._connection.execute("SELECT value FROM meta WHERE name = 'position'").fetchone()
+            found = dict(self._connection.execute("SELECT name, value FROM meta").fetchall())
             cameras = self._connection.execute("SELECT state FROM cameras ORDER BY no").fetchall()
             devices = self._connection.execute("SELECT site, device, state FROM devices").fetchall()
             return ProcessState(
-                position[0] if position else 0,
+                Place(*(found.get(name, default) for name, default in _PLACE.items())),
                 tuple(_snapshot.decode(state) for (state,) in cameras),
                 tuple(DeviceChange(site, device, _device.decode(state)) for site, device, state in devices),
             )
@@ -412,7 +415,9 @@ class Store:
             [(change.site, change.device, _msgpack.encode(change.state)) for change in effects.devices],
         )
         self._connection.executemany(_ADD_LEDGER, [_ledger_row(change) for change in effects.ledger])
-        self._connection.execute(_SET_META, ("position", effects.position))
+        self._connection.executemany(
+            _SET_META, zip(_PLACE, msgspec.structs.astuple(effects.place), strict=True)
+        )
         self._connection.execute(_SET_META, ("worker", _json.encode(note)))
         if panes or effects.cameras:
             update = Update(panes, [change.view for change in effects.cameras])

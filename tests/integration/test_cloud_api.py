@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import socket
-import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,10 +149,6 @@ async def test_cloud_api_live_tells_the_same_by_websocket_and_sse(api_settings, 
     device = seed.Device(device="second", start_ms=now_ms)
     seed.fill_journal(Path(log), [device.configured(now_ms)])
     settings = WorkerSettings(log, api_settings.store_path)
-    with contextlib.closing(sqlite3.connect(api_settings.store_path)) as connection:
-        # The store was filled without a journal: the new journal is read from its start.
-        connection.execute("UPDATE meta SET value = 0 WHERE name = 'position'")
-        connection.commit()
     with serving(api_settings) as url:
         async with (
             websockets.connect(url.replace("http", "ws") + "/v1/live") as live,

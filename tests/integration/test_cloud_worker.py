@@ -20,8 +20,12 @@ from cloud.run_local import Worker
 from cloud.store.sqlite import Store, StoreReader, WorkerNote, lock
 from cloud.windows import WindowConfig
 from countline.clock import ManualClock, SystemClock
+from countline.codec import encode
 from countline.errors import Unavailable, UsageError
+from countline.eventlog import Reader
 from countline.service import Stop
+from gateway.config import JournalSettings
+from gateway.journal import Batch, Journal
 from tests import seed
 
 TABLES = ("panes", "counts", "zone_panes", "ledger", "devices")
@@ -202,19 +206,80 @@ def test_cloud_store_damaged_is_said_in_a_sentence(tmp_path, worker_settings, cl
         Worker(msgspec.structs.replace(good, pane_s=60), clock)
 
 
-def test_cloud_worker_reads_a_new_journal_from_its_start(worker_settings, clock):
-    """A journal that was deleted and made anew is read from its start, and nothing is counted twice."""
+@pytest.mark.parametrize("repeated", [3, 10_000])
+def test_cloud_worker_reads_a_new_journal_from_its_start(worker_settings, clock, repeated):
+    """A journal that was deleted and made anew, shorter or longer, is read from its start, and nothing counted twice."""
     said = backlog()
     log = Path(worker_settings.log_path)
     seed.fill_journal(log, said)
     drain(worker_settings, clock)
     log.unlink()
     device = seed.Device(seq=len(said))
-    seed.fill_journal(log, [*said[-3:], device.crossed(seed.START_MS)])
+    again = [device.crossed(seed.START_MS), *said[-repeated:], device.crossed(seed.START_MS)]
+    seed.fill_journal(log, again)
     drain(worker_settings, clock)
     tables = contents(Path(worker_settings.store_path))
+    assert sum(row[-1] for row in tables["counts"]) == 92
+    assert tables["ledger"][0][4] == min(repeated, len(said))
+
+
+def test_cloud_worker_goes_over_to_a_journal_that_was_replaced(worker_settings, clock):
+    """A running worker notices that there is another file at the path, and goes on with that one from its start."""
+    said = backlog()
+    log, store = Path(worker_settings.log_path), Path(worker_settings.store_path)
+    seed.fill_journal(log, said[:100])
+    with contextlib.closing(Worker(worker_settings, clock)) as worker:
+        while worker.step():
+            pass
+        log.rename(log.with_name("aside"))
+        seed.fill_journal(log, said[90:])
+        clock.advance_ms(2_001)
+        worker.step()
+        while worker.step():
+            pass
+        seed.fill_journal(log, [seed.Device(seq=len(said)).crossed(seed.START_MS)])
+        worker.step()
+    tables = contents(store)
     assert sum(row[-1] for row in tables["counts"]) == 91
-    assert tables["ledger"][0][4] == 3
+    assert tables["ledger"][0][3:5] == (len(said) + 1, 10)
+
+
+def test_cloud_worker_counts_a_salvaged_journal_once(tmp_path, worker_settings, clock):
+    """When the gateway sets a damaged journal aside, the worker counts what was salvaged and what follows once each."""
+    said = backlog()
+    log, store = Path(worker_settings.log_path), Path(worker_settings.store_path)
+    seed.fill_journal(log, said)
+    with contextlib.closing(Worker(worker_settings, clock)) as worker:
+        while worker.step():
+            pass
+        with contextlib.closing(Reader(log, run_local.READER)) as reader:
+            reader.report(50)
+        damage(log)
+        journal = Journal(tmp_path, JournalSettings(), clock.now_ms())
+        assert journal.set_aside is not None
+        late = seed.Device(seq=len(said)).crossed(seed.START_MS)
+        journal.commit(Batch(clock.now_ms(), [encode(late)], {}))
+        journal.close()
+        with contextlib.closing(Reader(log, "test")) as reader:
+            salvaged = len(reader.read_after(0)) - 1
+        clock.advance_ms(2_001)
+        worker.step()
+        while worker.step():
+            pass
+    tables = contents(store)
+    assert 0 < salvaged < len(said)
+    assert sum(row[-1] for row in tables["counts"]) == 91
+    assert tables["ledger"][0][3:5] == (len(said) + 1, salvaged)
+
+
+def damage(log: Path) -> None:
+    """Overwrite a page in the middle of a journal that nobody writes; what was in its WAL is in the file before."""
+    with contextlib.closing(sqlite3.connect(log)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    content = bytearray(log.read_bytes())
+    half = len(content) * 3 // 4 // 4096 * 4096
+    content[half : half + 4096] = b"\xff" * 4096
+    log.write_bytes(content)
 
 
 def test_cloud_journal_damaged_is_said_in_a_sentence(worker_settings, clock):
