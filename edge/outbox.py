@@ -66,10 +66,10 @@ class Outbox:
         if "epoch" not in state:
             state = {"epoch": str(clock.now_ms()), "last_seq": "0", "mark": "0", "owner": owner}
             self._transaction([("INSERT INTO state (key, value) VALUES (?, ?)", list(state.items()))])
-        elif state.get("owner", owner) != owner:
+        elif (held := state.get("owner", owner)) != owner:
             self._connection.close()
             raise UsageError(
-                f"The data folder {path.parent} holds the events of {state.get("owner")}, not of {owner}: keep the names "
+                f"The data folder {path.parent} holds the events of {held}, not of {owner}: keep the names "
                 "site and device, or choose another folder with --data-dir."
             )
         self._sequencer = Sequencer(site, device, int(state["epoch"]), int(state["last_seq"]))
