@@ -80,8 +80,9 @@ class Box:
     def end(self, how: signal.Signals) -> tuple[int, str]:
         """Send a signal; return the exit code and all that was said."""
         self.process.send_signal(how)
-        _, rest = self.process.communicate(timeout=30)
-        return self.process.returncode, "".join(self.said) + rest
+        assert self.process.stderr
+        self.said += self.process.stderr  # `communicate` would lose what iterating has read ahead
+        return self.process.wait(), "".join(self.said)
 
 
 def free_port() -> int:
