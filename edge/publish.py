@@ -33,6 +33,11 @@ MAX_INFLIGHT = 16
 MAX_UNMARKED = 20_000
 # No progress of the mark for so long, and everything after it is sent again.
 RESEND_AFTER_S = 5.0
+# The same if the gateway takes later events and its mark stays: then it is there, and misses the next one. So it is at
+# a start in which we reach the broker before the gateway does.
+RESEND_GAP_AFTER_S = 1.0
+# Resends in vain are this far apart at most.
+MAX_RESEND_WAIT_S = 60.0
 KEEPALIVE_S = 15
 CONNECT_TIMEOUT_S = 5.0
 
@@ -65,6 +70,7 @@ class Publisher:
         self._inflight = 0
         self._progress_s = clock.monotonic_s()
         self._resends = 0
+        self._has_gap = False
         self._client = self._make_client()
         self._thread = threading.Thread(target=self._run, name="publish", daemon=True)
 
@@ -203,6 +209,7 @@ class Publisher:
         with self._wake:
             self._is_connected = True
             self._inflight = 0
+            self._has_gap = False
             # Whatever was on the way may be lost: begin again after what the gateway has confirmed.
             self._sent = self._outbox.mark
             self._progress_s = self._clock.monotonic_s()
@@ -234,14 +241,20 @@ class Publisher:
                 gateway=mark.seq,
                 outbox=self._outbox.last_seq,
             )
+        before = self._outbox.mark
         try:
             self._outbox.trim(mark.seq)
         except Unavailable as error:
             _log.warning("confirmed events stay in the outbox for now", reason=error.what)
             return
         with self._wake:
-            self._progress_s = self._clock.monotonic_s()
-            self._resends = 0
+            # A mark that repeats itself is no progress: the gateway sends one with all that it commits.
+            if self._outbox.mark > before:
+                self._progress_s = self._clock.monotonic_s()
+                self._resends = 0
+                self._has_gap = False
+            elif self._sent > before:
+                self._has_gap = True
             self._sent = max(self._sent, self._outbox.mark)
             self._wake.notify_all()
 
@@ -257,15 +270,20 @@ class Publisher:
         now_s = self._clock.monotonic_s()
         if self._sent <= self._outbox.mark:
             self._progress_s = now_s
-        elif now_s - self._progress_s > RESEND_AFTER_S + self._resend_wait_s():
-            _log.warning("no mark from the gateway; sending again", after=self._outbox.mark, up_to=self._sent)
+        elif now_s - self._progress_s > self._patience_s():
+            if not self._has_gap:
+                _log.warning(
+                    "no mark from the gateway; sending again", after=self._outbox.mark, up_to=self._sent
+                )
             self._resends += 1
             self._progress_s = now_s
+            self._has_gap = False
             self._sent = self._outbox.mark
 
-    def _resend_wait_s(self) -> float:
-        """Grow the patience with each resend in vain, so that a gateway that is down is not flooded."""
-        return min(60.0, RESEND_AFTER_S * self._resends)
+    def _patience_s(self) -> float:
+        """Grow with each resend in vain, so that a gateway that is down is not flooded."""
+        first_s = RESEND_GAP_AFTER_S if self._has_gap else RESEND_AFTER_S
+        return min(MAX_RESEND_WAIT_S, first_s * (1 + self._resends))
 
     def _publish(self, envelopes: list[bytes]) -> None:
         properties = Properties(PacketTypes.PUBLISH)

@@ -144,3 +144,22 @@ def journal_envelopes(data_dir: Path) -> list[ev.Envelope]:
         reader.close()
     assert all(isinstance(envelope, ev.Envelope) for envelope in decoded)
     return [envelope for envelope in decoded if isinstance(envelope, ev.Envelope)]
+
+
+@contextlib.contextmanager
+def listening(port: int) -> Iterator[list[str]]:
+    """Listen to all that is published at a broker; give the topics heard so far."""
+    heard: list[str] = []
+    is_there = threading.Event()
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+    client.on_connect = lambda connected, *_: connected.subscribe("#", 1)
+    client.on_subscribe = lambda *_: is_there.set()
+    client.on_message = lambda _client, _userdata, message: heard.append(message.topic)
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    try:
+        assert is_there.wait(PATIENCE_S)
+        yield heard
+    finally:
+        client.disconnect()
+        client.loop_stop()
