@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from countline.errors import UsageError
 from countline.events import (
     AnyEvent,
@@ -19,6 +21,8 @@ from edge.arrays import Tracks
 from edge.config import LineSettings, ZoneSettings
 from edge.count.line import LineCounter
 from edge.count.zone import Visit, ZoneCounter
+
+_NOT_YET_COUNTED = LineTotals(in_=0, out=0)
 
 Moment = tuple[int, AnyEvent]
 """When something happened (UTC epoch ms), and what."""
@@ -124,7 +128,7 @@ class Rules:
                 self._occupancy[zone.name] = occupancy
                 moments.append((at_ms, ZoneOccupancy(zone.name, occupancy)))
         moments.sort(key=lambda moment: moment[0])
-        return moments
+        return [(moment_ms, self._counted(event)) for moment_ms, event in moments]
 
     def totals(self) -> dict[str, LineTotals]:
         """Return the cumulative crossings per line."""
@@ -139,25 +143,25 @@ class Rules:
         for line, classes in self._lines:
             for crossing in line.feed(track, foot, y2 - y1, at_ms, confirmed=confirmed):
                 if not classes or cls in classes:
-                    conf = float(tracks.score[row])
-                    moments.append(
-                        (crossing.at_ms, self._crossed(crossing.line, crossing.direction, cls, track, conf))
-                    )
+                    conf = round(float(tracks.score[row]), 3)
+                    event = LineCrossed(crossing.line, crossing.direction, cls, track, conf, _NOT_YET_COUNTED)
+                    moments.append((crossing.at_ms, event))
         if not confirmed:
             return
         for zone, classes in self._zones:
             if not classes or cls in classes:
                 moments += [_left(visit) for visit in zone.feed(track, cls, foot, at_ms)]
 
-    def _crossed(self, line: str, direction: Direction, cls: str, track: int, conf: float) -> LineCrossed:
-        total = self._totals[line]
-        if direction is Direction.IN:
+    def _counted(self, event: AnyEvent) -> AnyEvent:
+        """Give a crossing its totals. In order of time, so that a line's totals only ever rise from event to event."""
+        if not isinstance(event, LineCrossed):
+            return event
+        total = self._totals[event.line]
+        if event.direction is Direction.IN:
             total.n_in += 1
         else:
             total.n_out += 1
-        return LineCrossed(
-            line, direction, cls, track, round(conf, 3), LineTotals(in_=total.n_in, out=total.n_out)
-        )
+        return msgspec.structs.replace(event, totals=LineTotals(in_=total.n_in, out=total.n_out))
 
     def _end(self, track: int, moments: list[Moment]) -> None:
         for line, _ in self._lines:
