@@ -1,0 +1,84 @@
+"""Counting recordings with the whole pipeline, against truth that is known."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from countline.errors import UsageError
+from edge.capture.synthetic import HEIGHT, WIDTH, Scene
+from edge.config import CameraSettings, DetectorSettings, LineSettings, ZoneSettings
+from edge.recount import Tally, count
+
+LINES = [
+    LineSettings("down", [(0.5, 0.0), (0.5, 1.0)]),
+    LineSettings("bent", [(0.2, 0.0), (0.35, 0.5), (0.2, 1.0)], swap=True),
+]
+
+
+def recount(source: str, annotate: Path | None = None, **settings: object) -> Tally:
+    camera = CameraSettings(name="cam", source=source, realtime=False, **settings)  # type: ignore[arg-type]
+    return count(camera, DetectorSettings(model="none"), lambda _done, _all: None, annotate)
+
+
+def test_the_synthetic_scene_is_counted_exactly() -> None:
+    """Every true crossing of the made-up scene is counted, in its direction, and nothing else."""
+    tally = recount("synthetic:", lines=LINES)
+    scene = Scene(np.random.default_rng(1))
+    for line, settings in zip(tally.lines, LINES, strict=True):
+        points = [(x * WIDTH, y * HEIGHT) for x, y in settings.points]
+        truth = scene.truth_crossings(points, tally.frames)
+        n_in = sum(1 for crossing in truth if crossing.direction == "in")
+        n_out = len(truth) - n_in
+        assert (line.in_, line.out) == ((n_out, n_in) if settings.swap else (n_in, n_out))
+    assert sum(line.in_ + line.out for line in tally.lines) == len(tally.crossings) > 20
+
+
+def write_walk(path: Path, frames: int = 40) -> None:
+    """Somebody who walks 10 pixels a frame to the right, in MOT format."""
+    rows = [f"{frame},-1,{frame * 10},100,40,100,0.9,-1,-1,-1" for frame in range(1, frames + 1)]
+    path.write_text("\n".join(rows), encoding="utf-8")
+
+
+def test_a_file_of_detections_is_counted_per_class_and_zone(tmp_path: Path) -> None:
+    """A recording without pictures needs no detector; crossings carry their time in it."""
+    write_walk(tmp_path / "det.txt")
+    zone = ZoneSettings("middle", [(150, 0), (300, 0), (300, 300), (150, 300)])
+    line = LineSettings("door", [(200, 0), (200, 300)])
+    tally = recount(f"mot:{tmp_path / 'det.txt'}", size=(500, 300), fps=10.0, lines=[line], zones=[zone])
+    assert [(one.name, one.in_, one.out, one.classes) for one in tally.lines] == [
+        ("door", 0, 1, {"person": {"in": 0, "out": 1}})
+    ]
+    (crossing,) = tally.crossings
+    assert crossing.time_s == pytest.approx(1.7, abs=0.3)
+    assert (tally.zones[0].visits, tally.zones[0].occupancy_max) == (1, 1)
+    assert tally.frames == 40
+
+
+def test_the_annotated_video_can_be_played(tmp_path: Path) -> None:
+    """Each frame of the recording is in the video, with what was counted drawn over it."""
+    write_walk(tmp_path / "det.txt")
+    out = tmp_path / "out.mp4"
+    recount(
+        f"mot:{tmp_path / 'det.txt'}",
+        out,
+        size=(500, 300),
+        fps=10.0,
+        lines=[LineSettings("door", [(200, 0), (200, 300)])],
+    )
+    video = cv2.VideoCapture(str(out))
+    try:
+        assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 40
+        shown, picture = video.read()
+        assert shown
+        assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 10
+    finally:
+        video.release()
+
+
+def test_a_video_that_cannot_be_written_is_said_in_one_sentence(tmp_path: Path) -> None:
+    """The folder of the annotated video must exist."""
+    write_walk(tmp_path / "det.txt")
+    with pytest.raises(UsageError, match="Cannot write the video"):
+        recount(f"mot:{tmp_path / 'det.txt'}", tmp_path / "no" / "out.mp4", size=(500, 300), fps=10.0)
