@@ -7,12 +7,11 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-import uvicorn
-
 from cloud import run_local
 from cloud.api.app import Context, create_app
 from cloud.api.live import LiveFeed
 from cloud.api.preview import PreviewProxy
+from cloud.api.server import OpenRequests, Server, StallLimits
 from cloud.config import ApiSettings, WorkerSettings
 from cloud.store.sqlite import StoreReader
 from countline.backoff import Backoff
@@ -22,10 +21,6 @@ from countline.service import Stop
 from countline.telemetry import Log
 
 BACKLOG = 512
-# A client that takes nothing for so long is cut by the system; uvicorn alone keeps it, and its place, for ever.
-TCP_USER_TIMEOUT_MS = 20_000
-# How long open requests may go on after a stop.
-DRAIN_S = 1
 
 _log = Log("cloud.api")
 
@@ -39,32 +34,32 @@ def run_worker(settings: WorkerSettings, stop: Stop) -> None:
     run_local.run(settings, stop)
 
 
-def run_api(settings: ApiSettings, stop: Stop) -> None:
+def run_api(settings: ApiSettings, stop: Stop, limits: StallLimits | None = None) -> None:
     """Serve API, live feed and page until `stop` is requested.
+
+    Args:
+        settings: What to serve where.
+        stop: Ends it within a second.
+        limits: When clients that take nothing are cut.
 
     Raises:
         UsageError: The port is in use, or the store is damaged.
     """
-    with _listen(settings.host, settings.port) as listening:
-        asyncio.run(_serve(settings, stop, listening, SystemClock()))
+    limits = limits or StallLimits()
+    with _listen(settings.host, settings.port, limits.tcp_ms) as listening:
+        asyncio.run(_serve(settings, stop, listening, limits))
 
 
-class _Server(uvicorn.Server):
-    """A server that leaves signals to its process."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-async def _serve(settings: ApiSettings, stop: Stop, listening: socket.socket, clock: Clock) -> None:
+async def _serve(settings: ApiSettings, stop: Stop, listening: socket.socket, limits: StallLimits) -> None:
+    clock: Clock = SystemClock()
     with contextlib.ExitStack() as files:
         readers = await _open_readers(settings, stop, files)
         if readers is None:
             return
         feed = LiveFeed(readers[0], settings, clock)
-        preview = PreviewProxy(settings.preview_url)
-        server = _Server(_config(create_app(Context(settings, clock, feed, readers[1], preview))))
+        preview, requests = PreviewProxy(settings.preview_url), OpenRequests()
+        app = create_app(Context(settings, clock, feed, readers[1], preview, requests))
+        server = Server(app, requests, limits)
         tasks = [asyncio.create_task(feed.run()), asyncio.create_task(server.serve([listening]))]
         stopping = asyncio.create_task(stop.wait_async())
         try:
@@ -73,29 +68,15 @@ async def _serve(settings: ApiSettings, stop: Stop, listening: socket.socket, cl
             await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             feed.close()
-            server.should_exit = True
             tasks[0].cancel()
             stopping.cancel()
+            await server.end(tasks[1])
             results = await asyncio.gather(*tasks, return_exceptions=True)
             await preview.close()
     for result in results:
         if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
             raise result
     _log.info("api stopped")
-
-
-def _config(app: object) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,  # pyright: ignore[reportArgumentType] - any ASGI app
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        ws="websockets-sansio",
-        ws_per_message_deflate=False,  # It would more than double a client's cost.
-        ws_max_size=4_096,  # Clients have nothing to say.
-        server_header=False,
-        timeout_graceful_shutdown=DRAIN_S,
-    )
 
 
 async def _open_readers(
@@ -118,12 +99,12 @@ async def _open_readers(
 
 
 @contextlib.contextmanager
-def _listen(host: str, port: int) -> Iterator[socket.socket]:
+def _listen(host: str, port: int, tcp_ms: int) -> Iterator[socket.socket]:
     family, kind, protocol, _, address = _resolve(host, port)
     with socket.socket(family, kind, protocol) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
-            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_USER_TIMEOUT_MS)
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, tcp_ms)
         try:
             listening.bind(address)
             listening.listen(BACKLOG)

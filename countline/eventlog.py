@@ -10,7 +10,7 @@ it beside its position: what it finds under the same name later may be another l
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -151,7 +151,7 @@ class Reader:
         return changed
 
     @contextlib.contextmanager
-    def moment(self) -> Iterator[None]:
+    def moment(self) -> Generator[None, None, None]:
         """Let several questions be answered as of one moment: what was committed together is seen together."""
         self._connection.execute("BEGIN")
         try:

@@ -21,6 +21,7 @@ from cloud.api.live import LiveFeed, serve_events, serve_websocket
 from cloud.api.preview import PreviewProxy
 from cloud.api.problems import Problem
 from cloud.api.schemas import json_response
+from cloud.api.server import OpenRequests
 from cloud.config import ApiSettings
 from cloud.store.sqlite import StoreReader
 from countline import __version__
@@ -45,6 +46,7 @@ class Context:
         feed: The live picture.
         reader: For questions that take longer than a live message may wait; used by one thread at a time.
         preview: Where pictures come from.
+        requests: Those under way.
     """
 
     settings: ApiSettings
@@ -52,6 +54,7 @@ class Context:
     feed: LiveFeed
     reader: StoreReader
     preview: PreviewProxy
+    requests: OpenRequests
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     async def ask(self, question: Callable[[StoreReader], T]) -> T:
@@ -85,7 +88,7 @@ def create_app(context: Context) -> ASGIApp:
         return await post_session(request, sessions, context.settings)
 
     _add_page(app, context.settings.page_dir)
-    return Guard(app, context.settings, sessions)
+    return Guard(context.requests.around(app), context.settings, sessions)
 
 
 def _add_state(app: FastAPI, context: Context) -> None:

@@ -84,7 +84,7 @@ async def test_picture_is_drawn_with_its_lines(open_box: OpenBox, visit: Visit) 
 
 async def test_page_recovers_when_the_server_restarts(open_box: OpenBox, visit: Visit) -> None:
     """While the server is away the page says since when its numbers are stale; when it is back, the page has what it missed."""
-    box = open_box(Camera("plaza", preview=False))
+    box = open_box()
     visitor = await visit(box.url)
     visitor.forgiven = (
         "ERR_CONNECTION_REFUSED",
@@ -108,7 +108,7 @@ async def test_page_recovers_when_the_server_restarts(open_box: OpenBox, visit: 
 
 async def test_new_version_of_the_server_loads_its_page_once(open_box: OpenBox, visit: Visit) -> None:
     """A server that comes back with another version makes the page load anew, once."""
-    box = open_box(Camera("plaza", preview=False))
+    box = open_box()
     visitor = await visit(box.url)
     visitor.forgiven = ("ERR_CONNECTION", "ERR_EMPTY_RESPONSE", "503", "WebSocket connection")
     page = visitor.page

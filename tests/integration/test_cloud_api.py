@@ -4,8 +4,6 @@ import asyncio
 import contextlib
 import json
 import socket
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -21,42 +19,10 @@ from countline.errors import UsageError
 from countline.events import Direction
 from countline.service import Stop
 from tests import seed
+from tests.apis import free_port, serving
 
 TOKEN = "a-token-of-24-characters"
 CAMERA = "home/box/entrance"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextlib.contextmanager
-def serving(settings: ApiSettings) -> Iterator[str]:
-    stop = Stop()
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            main.run_api(settings, stop)
-        except BaseException as error:  # noqa: BLE001 - told to the test below
-            failures.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    url = f"http://127.0.0.1:{settings.port}"
-    try:
-        while thread.is_alive():
-            with contextlib.suppress(httpx.TransportError):
-                httpx.get(f"{url}/v1/health", timeout=5)
-                break
-        yield url
-    finally:
-        stop.request()
-        thread.join(10)
-    assert not thread.is_alive()
-    assert failures == []
 
 
 async def drain(live: websockets.ClientConnection) -> None:
