@@ -17,7 +17,7 @@ DOORS: dict[str, set[str]] = {
     "cv2": {"edge/capture", "edge/detect/letterbox.py", "edge/preview.py"},
     "onnxruntime": {"edge/detector.py"},
     "fastapi": {"cloud/api"},
-    "uvicorn": {"cloud/main.py"},
+    "uvicorn": {"cloud/api/server.py"},
     "httpx": {"cloud/api/preview.py"},
     "iotcore": {"deploy/broker.py"},
     "yaml": {"countline/config.py"},
@@ -27,7 +27,6 @@ ALSO = {
     "cv2": {"edge/recount.py", "deploy/doctor.py"},
     "onnxruntime": {"deploy/doctor.py"},
     "fastapi": {"cloud/main.py"},
-    "uvicorn": {"cloud/api"},
     "yaml": {"deploy/cli.py", "deploy/config.py"},
 }
 # Standard modules that only one file of the kernel may use; the rest asks it.
