@@ -153,6 +153,8 @@ async def _show(box: BoxSettings, stop: Stop, console: Console, options: Options
     # Nobody tells us when another process begins to listen.
     while not await asyncio.to_thread(is_listening, _reachable(box.api.host), box.api.port):  # noqa: ASYNC110
         await asyncio.sleep(0.1)
+    if stop.is_requested():
+        return  # Something could not start, and said so: it must not read as if all were well.
     terminal.banner(console, url, facts(box, options), title=options.title)
     if options.on_live:
         options.on_live(url)
