@@ -4,13 +4,17 @@ The log delivers at least once: what was committed but not reported, or read aga
 event is told from its repetitions by `(site, device, epoch, seq)` before it reaches the windows.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from msgspec import Struct, structs
 
-from cloud.windows import CameraSnapshot, CameraView, CameraWindows, PaneChange, WindowConfig
-from countline.dedupe import DeviceDedupe, DeviceState, Verdict
+from cloud.windows import CameraSnapshot, CameraView, CameraWindows, PaneChange, Refusal, WindowConfig
+from countline.dedupe import DeviceDedupe, DeviceState, EpochState, Verdict
 from countline.events import CountDelta, Envelope, LineCrossed
+
+# Cameras of one device, ever: an agent has 64 at most. Events of more are refused.
+MAX_CAMERAS_PER_DEVICE = 128
 
 
 class LogEntry(Struct, frozen=True):
@@ -57,10 +61,13 @@ class LedgerChange(Struct, frozen=True):
         epoch: The outbox generation.
         counted: New events.
         duplicates: Events that had been counted before.
-        refused: Events beyond more gaps than are remembered; the gateway does not let them come this far.
+        refused: Events that were not counted though they arrived, or were given up; `reasons` says why.
         crossings: Crossings among the new events, rolled-up ones with their number.
         contiguous: Every `seq` up to this one has been counted.
         missing: Gaps above it, inclusive.
+        reasons: How many were refused, by reason.
+
+    For an epoch without gaps, `contiguous` is the sum of `counted` and `refused`.
     """
 
     site: str
@@ -72,6 +79,7 @@ class LedgerChange(Struct, frozen=True):
     crossings: int
     contiguous: int
     missing: list[tuple[int, int]]
+    reasons: dict[str, int] = {}
 
 
 class DeviceChange(Struct, frozen=True):
@@ -115,19 +123,18 @@ class ProcessState(Struct, frozen=True):
 class _Account:
     """Counts one epoch's events within a batch."""
 
-    __slots__ = ("counted", "crossings", "duplicates", "refused")
+    __slots__ = ("counted", "crossings", "duplicates", "reasons")
 
     def __init__(self) -> None:
-        self.counted = self.duplicates = self.refused = self.crossings = 0
+        self.counted = self.duplicates = self.crossings = 0
+        self.reasons: dict[str, int] = {}
 
-    def take(self, verdict: Verdict, envelope: Envelope) -> None:
-        if verdict is Verdict.DUPLICATE:
-            self.duplicates += 1
-        elif verdict is Verdict.NOT_YET:
-            self.refused += 1
-        else:
-            self.counted += 1
-            self.crossings += _crossings(envelope)
+    def count(self, envelope: Envelope) -> None:
+        self.counted += 1
+        self.crossings += _crossings(envelope)
+
+    def refuse(self, reason: Refusal, events: int = 1) -> None:
+        self.reasons[reason.value] = self.reasons.get(reason.value, 0) + events
 
 
 def _crossings(envelope: Envelope) -> int:
@@ -144,6 +151,7 @@ class Process:
         self._config = config
         self._place = Place()
         self._cameras: dict[str, CameraWindows] = {}
+        self._cameras_of: Counter[tuple[str, str]] = Counter()
         self._devices: dict[tuple[str, str], DeviceDedupe] = {}
 
     @classmethod
@@ -152,6 +160,7 @@ class Process:
         process = cls(config)
         process._place = state.place
         process._cameras = {saved.view.id: CameraWindows.restore(config, saved) for saved in state.cameras}
+        process._cameras_of = Counter((saved.view.site, saved.view.device) for saved in state.cameras)
         process._devices = {
             (saved.site, saved.device): DeviceDedupe.restore(saved.state) for saved in state.devices
         }
@@ -197,11 +206,15 @@ class Process:
             if entry.id <= self._place.entry:
                 continue
             envelope = entry.envelope
-            device = (envelope.site, envelope.device)
-            verdict = self._devices.setdefault(device, DeviceDedupe()).feed(envelope.epoch, envelope.seq)
-            accounts.setdefault((*device, envelope.epoch), _Account()).take(verdict, envelope)
-            if verdict is Verdict.NEW:
-                fresh.setdefault(self._camera_of(envelope), []).append((entry.received_at_ms, envelope))
+            key = (envelope.site, envelope.device, envelope.epoch)
+            account = accounts.setdefault(key, _Account())
+            if not self._is_new(envelope, account):
+                account.duplicates += 1
+            elif reason := self._refusal(entry):
+                account.refuse(reason)
+            else:
+                account.count(envelope)
+                fresh.setdefault(_camera(envelope), []).append((entry.received_at_ms, envelope))
         self._place = structs.replace(self._place, entry=max(self._place.entry, position))
         panes = [pane for camera, events in fresh.items() for pane in self._cameras[camera].feed(events)]
         return Effects(
@@ -231,13 +244,32 @@ class Process:
         due = [due_ms for windows in self._cameras.values() if (due_ms := windows.next_tick_ms()) is not None]
         return min(due, default=None)
 
-    def _camera_of(self, envelope: Envelope) -> str:
-        camera = f"{envelope.site}/{envelope.device}/{envelope.camera}"
-        if camera not in self._cameras:
-            self._cameras[camera] = CameraWindows(
-                self._config, envelope.site, envelope.device, envelope.camera
-            )
-        return camera
+    def _is_new(self, envelope: Envelope, account: _Account) -> bool:
+        device = (envelope.site, envelope.device)
+        dedupe = self._devices.setdefault(device, DeviceDedupe())
+        verdict = dedupe.feed(envelope.epoch, envelope.seq)
+        if verdict is Verdict.NOT_YET:
+            # More gaps than are remembered. The gateway waits in this case, for its devices send again; what it has
+            # let into its log is there once. So the oldest gap is given up, rather than all that follows.
+            state, given_up = _without_oldest_gap(dedupe.snapshot(), envelope.epoch)
+            account.refuse(Refusal.NEVER_CAME, given_up)
+            self._devices[device] = dedupe = DeviceDedupe.restore(state)
+            verdict = dedupe.feed(envelope.epoch, envelope.seq)
+        return verdict is Verdict.NEW
+
+    def _refusal(self, entry: LogEntry) -> Refusal | None:
+        """Make room for an event's camera and its names, or say why there is none."""
+        envelope = entry.envelope
+        camera = _camera(envelope)
+        windows = self._cameras.get(camera)
+        if windows is None:
+            device = (envelope.site, envelope.device)
+            if self._cameras_of[device] >= MAX_CAMERAS_PER_DEVICE:
+                return Refusal.CAMERAS
+            self._cameras_of[device] += 1
+            windows = CameraWindows(self._config, envelope.site, envelope.device, envelope.camera)
+            self._cameras[camera] = windows
+        return windows.refusal(entry.received_at_ms, envelope)
 
     def _camera_changes(self, cameras: Iterable[str]) -> list[CameraChange]:
         changed = [self._cameras[camera] for camera in cameras]
@@ -252,8 +284,26 @@ class Process:
             epoch,
             account.counted,
             account.duplicates,
-            account.refused,
+            sum(account.reasons.values()),
             account.crossings,
             dedupe.mark(epoch),
             dedupe.missing(epoch),
+            account.reasons,
         )
+
+
+def _camera(envelope: Envelope) -> str:
+    return f"{envelope.site}/{envelope.device}/{envelope.camera}"
+
+
+def _without_oldest_gap(state: DeviceState, epoch: int) -> tuple[DeviceState, int]:
+    """Return the state as if the oldest gap of an epoch had arrived, and how many events that are."""
+    epochs: list[EpochState] = []
+    given_up = 0
+    for known in state.epochs:
+        if known.epoch == epoch:
+            (low, high), *above = known.ranges
+            given_up = low - known.contiguous - 1
+            known = EpochState(epoch, high, tuple(above))  # noqa: PLW2901 - the one of many that changes
+        epochs.append(known)
+    return DeviceState(tuple(epochs)), given_up

@@ -29,6 +29,8 @@ BATCH = 2_000
 # How often the worker says that it is alive, looks whether the journal is still the same file, and tells the journal
 # how far it has come. Not each batch: that is a write into the gateway's file.
 NOTE_EVERY_S = 2.0
+# The same trouble is said at most this often.
+REPEAT_LOG_S = 30.0
 
 _log = Log("cloud.worker")
 
@@ -56,7 +58,7 @@ class Worker:
             raise
         self._follow_log()
         self._last_commit_ms = 0
-        self._next_note_s = 0.0
+        self._next_note_s = self._next_refusal_s = 0.0
 
     def close(self) -> None:
         """Close the files."""
@@ -122,6 +124,19 @@ class Worker:
         behind = self._reader.end() - effects.place.entry if self._is_behind else 0
         self._store.commit(effects, WorkerNote(now_ms, now_ms, behind))
         self._last_commit_ms = now_ms
+        self._tell_refusals(effects)
+
+    def _tell_refusals(self, effects: Effects) -> None:
+        refused = sum(change.refused for change in effects.ledger)
+        if refused and self._clock.monotonic_s() >= self._next_refusal_s:
+            self._next_refusal_s = self._clock.monotonic_s() + REPEAT_LOG_S
+            change = next(change for change in effects.ledger if change.refused)
+            _log.warning(
+                "events are not counted, the ledger says which",
+                events=refused,
+                device=f"{change.site}/{change.device}",
+                reason=", ".join(change.reasons),
+            )
 
     def _note(self) -> None:
         if self._clock.monotonic_s() < self._next_note_s:

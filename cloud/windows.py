@@ -23,6 +23,7 @@ from msgspec import Struct, structs
 
 from cloud.watermark import MAX_SPAN_MS, Stretches, advance, panes_between, portion
 from countline.events import (
+    AnyEvent,
     CameraConfigured,
     CameraState,
     CountDelta,
@@ -49,6 +50,13 @@ MAX_OPEN_PANES = 64
 MAX_DELTA_SPAN_MS = 86_400_000
 # Names (lines, zones, metrics) of which a camera's latest value is kept. A config allows 256 lines.
 MAX_NAMES = 1_024
+# What a camera may name in one day (UTC, by the gateway's clock); events beyond it are refused, so that a device gone
+# wild fills neither store nor memory. The next day begins anew: nobody who renames lines is locked out for ever.
+MAX_LINES = 1_024  # Four full configs.
+MAX_ZONES = 1_024
+MAX_CLASSES = 256  # As many as one occupancy may name.
+MAX_SERIES = 2_048  # Lines or zones times classes: 256 lines with eight classes each.
+DAY_MS = 86_400_000
 # The class under which a zone's occupancy is kept for all classes together. No label is empty.
 ALL_CLASSES = ""
 
@@ -68,6 +76,25 @@ class Liveness(StrEnum):
     OK = "ok"
     BLIND = "blind"
     OFFLINE = "offline"
+
+
+class Refusal(StrEnum):
+    """Why an event is not counted. It is told in the ledger."""
+
+    LINES = "too many lines"
+    ZONES = "too many zones"
+    CLASSES = "too many classes"
+    SERIES = "too many lines or zones with their classes"
+    CAMERAS = "too many cameras"
+    NEVER_CAME = "given up as missing"
+
+
+_MOST = {
+    Refusal.LINES: MAX_LINES,
+    Refusal.ZONES: MAX_ZONES,
+    Refusal.CLASSES: MAX_CLASSES,
+    Refusal.SERIES: MAX_SERIES,
+}
 
 
 class WindowConfig(Struct, frozen=True):
@@ -224,6 +251,39 @@ class CameraSnapshot(Struct, frozen=True):
     stretches: tuple[tuple[int, int], ...]
     zones: dict[str, ZoneNow]
     panes: tuple[PaneState, ...]
+    names_day: int = 0
+    names: dict[Refusal, tuple[str, ...]] = {}
+
+
+class _Names:
+    """What a camera has named in one day."""
+
+    def __init__(self, day: int = 0, known: dict[Refusal, tuple[str, ...]] | None = None) -> None:
+        self._begin(day)
+        for kind, names in (known or {}).items():
+            self._known[kind] = dict.fromkeys(names)
+
+    def _begin(self, day: int) -> None:
+        self.day = day
+        # Dicts, because they keep the order in which names came.
+        self._known: dict[Refusal, dict[str, None]] = {kind: {} for kind in _MOST}
+
+    def snapshot(self) -> dict[Refusal, tuple[str, ...]]:
+        return {kind: tuple(names) for kind, names in self._known.items() if names}
+
+    def take(self, day: int, wanted: Iterable[tuple[Refusal, str]]) -> Refusal | None:
+        """Note all names, or none and say which kind there are too many of."""
+        if day != self.day:
+            self._begin(day)
+        fresh = [(kind, name) for kind, name in wanted if name not in self._known[kind]]
+        if not fresh:
+            return None
+        for kind, most in _MOST.items():
+            if len(self._known[kind]) + len({name for one, name in fresh if one is kind}) > most:
+                return kind
+        for kind, name in fresh:
+            self._known[kind][name] = None
+        return None
 
 
 class _Pane:
@@ -314,6 +374,7 @@ class CameraWindows:
         self._floor_ms = 0
         self._stretches = Stretches()
         self._zones: dict[str, ZoneNow] = {}
+        self._names = _Names()
         self._panes: dict[int, _Pane] = {}
         # Of the running batch: numbers its events, and collects what is to be handed out.
         self._event = 0
@@ -332,6 +393,7 @@ class CameraWindows:
         windows._floor_ms = state.floor_ms
         windows._stretches = Stretches(state.stretches)
         windows._zones = dict(state.zones)
+        windows._names = _Names(state.names_day, state.names)
         for saved in state.panes:
             pane = _Pane(saved.start_ms, saved.revision)
             pane.watched_ms, pane.status = saved.watched_ms, saved.status
@@ -362,11 +424,17 @@ class CameraWindows:
                 )
                 for pane in panes
             ),
+            self._names.day,
+            self._names.snapshot(),
         )
 
     def view(self) -> CameraView:
         """Return the camera's latest facts."""
         return self._view
+
+    def refusal(self, received_at_ms: int, envelope: Envelope) -> Refusal | None:
+        """Note the names in an event that is about to be fed, or say why there are too many: then it is not fed."""
+        return self._names.take(received_at_ms // DAY_MS, _named(envelope.event))
 
     def feed(self, batch: Iterable[tuple[int, Envelope]]) -> list[PaneChange]:
         """Take events in, and return the panes that they changed.
@@ -475,7 +543,8 @@ class CameraWindows:
         before = self._zones.get(event.zone)
         if before is not None and at_ms < before.until_ms:
             return
-        known = before.counts if before else {}
+        # Who has left is at zero now. Of a zone that has seen a crowd of classes, only those that are there are told.
+        known = before.counts if before and len(before.counts) <= MAX_CLASSES else {}
         if before is not None:
             self._integrate(event.zone, before.until_ms, at_ms, received_at_ms)
         counts = dict.fromkeys(known, 0) | event.cls_counts | {ALL_CLASSES: sum(event.cls_counts.values())}
@@ -587,6 +656,28 @@ class CameraWindows:
             pane.cells(),
             pane.zone_cells(),
         )
+
+
+def _named(event: AnyEvent) -> list[tuple[Refusal, str]]:
+    """Return the names in an event, each as one of its kind."""
+    match event:
+        case LineCrossed() | CountDelta():
+            return [(Refusal.LINES, event.line), *_series(f"line/{event.line}", [event.cls])]
+        case ZoneVisit():
+            return [(Refusal.ZONES, event.zone), *_series(f"zone/{event.zone}", [event.cls])]
+        case ZoneOccupancy():
+            return [(Refusal.ZONES, event.zone), *_series(f"zone/{event.zone}", event.cls_counts)]
+        case CameraConfigured():
+            lines = [(Refusal.LINES, line.name) for line in event.lines]
+            return lines + [(Refusal.ZONES, zone.name) for zone in event.zones]
+        case _:
+            return []
+
+
+def _series(where: str, classes: Iterable[str]) -> Iterable[tuple[Refusal, str]]:
+    for cls in classes:
+        yield Refusal.CLASSES, cls
+        yield Refusal.SERIES, f"{where}/{cls}"
 
 
 def _of(choose: Callable[[list[int]], int], first: int | None, second: int | None) -> int | None:

@@ -26,6 +26,7 @@ def ledger(accounts: list[LedgerChange]) -> LedgerBody:
                 account.counted,
                 account.duplicates,
                 account.refused,
+                account.reasons,
                 account.crossings,
                 account.contiguous,
                 [GapBody(*gap) for gap in account.missing],

@@ -79,7 +79,7 @@ class GapBody(Struct, frozen=True):
 
 
 class AccountBody(Struct, frozen=True):
-    """What has become of one device's events of one epoch."""
+    """What has become of one device's events of one epoch; without gaps, `contiguous` is `counted` and `refused`."""
 
     site: str
     device: str
@@ -87,6 +87,7 @@ class AccountBody(Struct, frozen=True):
     counted: int
     duplicates: int
     refused: int
+    refused_because: dict[str, int]
     crossings: int
     contiguous: int
     missing: list[GapBody]

@@ -101,6 +101,14 @@ CREATE TABLE IF NOT EXISTS ledger (
     missing BLOB NOT NULL,
     PRIMARY KEY (site, device, epoch)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS refusals (
+    site TEXT NOT NULL,
+    device TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    PRIMARY KEY (site, device, epoch, reason)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS updates (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     body BLOB NOT NULL
@@ -147,9 +155,14 @@ _ADD_ZONE = _INSERT_ZONE + (
 )
 _ADD_LEDGER = (
     "INSERT INTO ledger (site, device, epoch, counted, duplicates, refused, crossings, contiguous, missing)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET counted = counted + excluded.counted,"
+    " VALUES (:site, :device, :epoch, :counted, :duplicates, :refused, :crossings, :contiguous, :missing)"
+    " ON CONFLICT DO UPDATE SET counted = counted + excluded.counted,"
     " duplicates = duplicates + excluded.duplicates, refused = refused + excluded.refused,"
     " crossings = crossings + excluded.crossings, contiguous = excluded.contiguous, missing = excluded.missing"
+)
+_ADD_REFUSED = (
+    "INSERT INTO refusals (site, device, epoch, reason, n) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET n = n + excluded.n"
 )
 
 # Rows of `meta` that say how far the worker came, in the order of the fields of `Place`, and where it begins.
@@ -414,7 +427,7 @@ class Store:
             "INSERT INTO devices (site, device, state) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET state = excluded.state",
             [(change.site, change.device, _msgpack.encode(change.state)) for change in effects.devices],
         )
-        self._connection.executemany(_ADD_LEDGER, [_ledger_row(change) for change in effects.ledger])
+        self._write_ledger(effects.ledger)
         self._connection.executemany(
             _SET_META, zip(_PLACE, msgspec.structs.astuple(effects.place), strict=True)
         )
@@ -426,6 +439,16 @@ class Store:
             )
             self._connection.execute(
                 "DELETE FROM updates WHERE seq <= ?", ((cursor.lastrowid or 0) - KEEP_UPDATES,)
+            )
+
+    def _write_ledger(self, changes: Sequence[LedgerChange]) -> None:
+        for change in changes:
+            self._connection.execute(
+                _ADD_LEDGER, msgspec.structs.asdict(change) | {"missing": _json.encode(change.missing)}
+            )
+            account = (change.site, change.device, change.epoch)
+            self._connection.executemany(
+                _ADD_REFUSED, [(*account, reason, n) for reason, n in change.reasons.items()]
             )
 
     def _write_cameras(self, changes: Sequence[CameraChange]) -> None:
@@ -503,10 +526,6 @@ def _count_row(camera: int, start_ms: int, cell: CountCell) -> tuple[object, ...
 
 def _zone_row(camera: int, start_ms: int, cell: ZoneCell) -> tuple[object, ...]:
     return camera, start_ms, cell.zone, cell.cls, *msgspec.structs.astuple(cell.tally)
-
-
-def _ledger_row(change: LedgerChange) -> tuple[object, ...]:
-    return (*msgspec.structs.astuple(change)[:-1], _json.encode(change.missing))
 
 
 def _read_counts(connection: sqlite3.Connection, camera: int, start_ms: int) -> list[CountCell]:
@@ -647,13 +666,24 @@ class StoreReader:
 
     def ledger(self) -> list[LedgerChange]:
         """Return the account of every device and epoch."""
-        with trouble(self._path):
-            rows = self._connection.execute("SELECT * FROM ledger ORDER BY site, device, epoch").fetchall()
+        with self._snapshot() as connection:
+            rows = connection.execute(_LEDGER).fetchall()
+            refusals = connection.execute("SELECT site, device, epoch, reason, n FROM refusals").fetchall()
+            reasons: dict[tuple[str, str, int], dict[str, int]] = {}
+            for *account, reason, n in refusals:
+                reasons.setdefault(tuple(account), {})[reason] = n
             names = LedgerChange.__struct_fields__
-            accounts = [dict(zip(names, (*row[:-1], _gaps.decode(row[-1])), strict=True)) for row in rows]
+            accounts = [
+                dict(zip(names, (*row[:-1], _gaps.decode(row[-1]), reasons.get(row[:3], {})), strict=True))
+                for row in rows
+            ]
             return msgspec.convert(accounts, list[LedgerChange])
 
 
+_LEDGER = (
+    "SELECT site, device, epoch, counted, duplicates, refused, crossings, contiguous, missing FROM ledger"
+    " ORDER BY site, device, epoch"
+)
 _DAY_COUNTS = (
     "SELECT line, direction, cls, SUM(n) FROM counts WHERE camera = ? AND start_ms >= ? AND start_ms < ?"
     " GROUP BY line, direction, cls"

@@ -119,6 +119,24 @@ def test_cloud_worker_counts_every_crossing_once(worker_settings, clock):
     assert (contiguous, missing) == (len(said), b"[]")
 
 
+def test_cloud_ledger_tells_why_events_were_refused(monkeypatch, worker_settings, clock):
+    """Reasons add up over batches, and the sum of counted and refused is all that came."""
+    monkeypatch.setattr("cloud.process.MAX_CAMERAS_PER_DEVICE", 1)
+    device, other = seed.Device(), seed.Device(camera="another")
+    for _ in range(2):
+        said = [device.crossed(seed.START_MS)]
+        other.seq = device.seq
+        said += [other.crossed(seed.START_MS), other.crossed(seed.START_MS)]
+        device.seq = other.seq
+        seed.fill_journal(Path(worker_settings.log_path), said)
+        drain(worker_settings, clock)
+    with contextlib.closing(StoreReader(Path(worker_settings.store_path))) as reader:
+        (account,) = reader.ledger()
+        assert next(iter(reader.cameras().values())).camera == "entrance"
+    assert (account.counted, account.refused, account.contiguous) == (2, 4, 6)
+    assert account.reasons == {"too many cameras": 4}
+
+
 @pytest.mark.parametrize("batch", [1, 7, 33])
 def test_cloud_store_is_the_same_for_any_batching(tmp_path, batch):
     """Differences that the store adds give what memory would have given."""
