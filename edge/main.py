@@ -241,7 +241,7 @@ class CameraAgent:
         except Unavailable as error:
             self._write_failures += 1
             if self._write_failures == 1 or self._write_failures % 100 == 0:
-                _log.error(
+                _log.warning(  # no traceback: a full disk is no bug
                     "events wait in memory until the outbox can be written",
                     camera=self.name,
                     reason=error.what,
