@@ -1,12 +1,15 @@
-"""A real browser for the tests of the page."""
+"""A real browser for the tests of the page, and whole boxes for those of the command."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright, expect
+
+from tests.e2e import boxes
 
 CHROMIUMS = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
 QUIET = (
@@ -87,3 +90,26 @@ def _chromium() -> str:
     found = next((path for path in CHROMIUMS if Path(path).exists()), None)
     assert found, "these tests need Chromium: apt-get install chromium"
     return found
+
+
+@pytest.fixture(scope="session")
+def environ(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """Return the environment of a person's box."""
+    return boxes.environment(tmp_path_factory.mktemp("compiled"), tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def start(tmp_path: Path, environ: Mapping[str, str]) -> Iterator[boxes.Start]:
+    """Start boxes, by default all on one data folder; whatever still runs at the end is ended."""
+    started: list[boxes.Box] = []
+
+    def up(folder: Path | None = None, **settings: Any) -> boxes.Box:
+        started.append(boxes.Box(tmp_path, folder or tmp_path / "data", settings, environ))
+        return started[-1]
+
+    yield up
+    for box in started:
+        if box.process.poll() is None:
+            box.kill()
+    for folder in {box.folder for box in started if (box.folder / "parts.lock").exists()}:
+        boxes.until_all_parts_ended(folder)
