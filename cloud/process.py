@@ -31,6 +31,24 @@ class LogEntry(Struct, frozen=True):
     envelope: Envelope
 
 
+class DeadEntry(Struct, frozen=True):
+    """An event that the gateway refused for good: it will never be in the log.
+
+    Attributes:
+        id: Its place among the log's dead letters.
+        site: Where the device is.
+        device: Its name.
+        epoch: The outbox generation.
+        seq: Its place therein.
+    """
+
+    id: int
+    site: str
+    device: str
+    epoch: int
+    seq: int
+
+
 class Place(Struct, frozen=True):
     """How far a log has been processed.
 
@@ -66,8 +84,9 @@ class LedgerChange(Struct, frozen=True):
         contiguous: Every `seq` up to this one has been counted.
         missing: Gaps above it, inclusive.
         reasons: How many were refused, by reason.
+        dead_lettered: Events that the gateway refused; they are no gaps, for they did arrive.
 
-    For an epoch without gaps, `contiguous` is the sum of `counted` and `refused`.
+    For an epoch without gaps, `contiguous` is the sum of `counted`, `refused` and `dead_lettered`.
     """
 
     site: str
@@ -80,6 +99,7 @@ class LedgerChange(Struct, frozen=True):
     contiguous: int
     missing: list[tuple[int, int]]
     reasons: dict[str, int] = {}
+    dead_lettered: int = 0
 
 
 class DeviceChange(Struct, frozen=True):
@@ -94,7 +114,7 @@ class Effects(Struct, frozen=True):
     """All that one batch changes; it is committed as a whole or not at all.
 
     Attributes:
-        place: So far the log is processed with this.
+        place: So far the log is processed with this batch.
         panes: In the order in which they are to be applied.
         cameras: Those that changed.
         devices: Those that sent something.
@@ -123,10 +143,10 @@ class ProcessState(Struct, frozen=True):
 class _Account:
     """Counts one epoch's events within a batch."""
 
-    __slots__ = ("counted", "crossings", "duplicates", "reasons")
+    __slots__ = ("counted", "crossings", "dead_lettered", "duplicates", "reasons")
 
     def __init__(self) -> None:
-        self.counted = self.duplicates = self.crossings = 0
+        self.counted = self.duplicates = self.crossings = self.dead_lettered = 0
         self.reasons: dict[str, int] = {}
 
     def count(self, envelope: Envelope) -> None:
@@ -175,6 +195,11 @@ class Process:
         )
 
     @property
+    def place(self) -> Place:
+        """So far the log is processed."""
+        return self._place
+
+    @property
     def position(self) -> int:
         """The log is processed up to and including this id."""
         return self._place.entry
@@ -217,16 +242,23 @@ class Process:
                 fresh.setdefault(_camera(envelope), []).append((entry.received_at_ms, envelope))
         self._place = structs.replace(self._place, entry=max(self._place.entry, position))
         panes = [pane for camera, events in fresh.items() for pane in self._cameras[camera].feed(events)]
-        return Effects(
-            self._place,
-            panes,
-            self._camera_changes(fresh),
-            [
-                DeviceChange(*key, self._devices[key].snapshot())
-                for key in {key[:2]: None for key in accounts}
-            ],
-            [self._ledger_change(key, account) for key, account in accounts.items()],
-        )
+        return Effects(self._place, panes, self._camera_changes(fresh), *self._account_changes(accounts))
+
+    def bury(self, letters: Sequence[DeadEntry]) -> Effects:
+        """Take note of events that will never come; do so before feeding what was committed after them.
+
+        A gap in the log would be remembered for ever otherwise, and gaps are few.
+
+        Args:
+            letters: The next of the log's dead letters, in their order.
+        """
+        accounts: dict[tuple[str, str, int], _Account] = {}
+        for letter in letters:
+            account = accounts.setdefault((letter.site, letter.device, letter.epoch), _Account())
+            if self._is_new(letter, account):
+                account.dead_lettered += 1
+        self._place = structs.replace(self._place, dead_letter=letters[-1].id)
+        return Effects(self._place, [], [], *self._account_changes(accounts))
 
     def tick(self, now_ms: int) -> Effects:
         """Mark silent cameras. Call it only when the log is read to its end: a backlog is no silence."""
@@ -244,17 +276,17 @@ class Process:
         due = [due_ms for windows in self._cameras.values() if (due_ms := windows.next_tick_ms()) is not None]
         return min(due, default=None)
 
-    def _is_new(self, envelope: Envelope, account: _Account) -> bool:
-        device = (envelope.site, envelope.device)
+    def _is_new(self, event: Envelope | DeadEntry, account: _Account) -> bool:
+        device = (event.site, event.device)
         dedupe = self._devices.setdefault(device, DeviceDedupe())
-        verdict = dedupe.feed(envelope.epoch, envelope.seq)
+        verdict = dedupe.feed(event.epoch, event.seq)
         if verdict is Verdict.NOT_YET:
             # More gaps than are remembered. The gateway waits in this case, for its devices send again; what it has
             # let into its log is there once. So the oldest gap is given up, rather than all that follows.
-            state, given_up = _without_oldest_gap(dedupe.snapshot(), envelope.epoch)
+            state, given_up = _without_oldest_gap(dedupe.snapshot(), event.epoch)
             account.refuse(Refusal.NEVER_CAME, given_up)
             self._devices[device] = dedupe = DeviceDedupe.restore(state)
-            verdict = dedupe.feed(envelope.epoch, envelope.seq)
+            verdict = dedupe.feed(event.epoch, event.seq)
         return verdict is Verdict.NEW
 
     def _refusal(self, entry: LogEntry) -> Refusal | None:
@@ -275,6 +307,15 @@ class Process:
         changed = [self._cameras[camera] for camera in cameras]
         return [CameraChange(windows.view(), windows.snapshot()) for windows in changed]
 
+    def _account_changes(
+        self, accounts: dict[tuple[str, str, int], _Account]
+    ) -> tuple[list[DeviceChange], list[LedgerChange]]:
+        devices = {key[:2]: None for key in accounts}
+        return (
+            [DeviceChange(*key, self._devices[key].snapshot()) for key in devices],
+            [self._ledger_change(key, account) for key, account in accounts.items()],
+        )
+
     def _ledger_change(self, key: tuple[str, str, int], account: _Account) -> LedgerChange:
         site, device, epoch = key
         dedupe = self._devices[site, device]
@@ -289,6 +330,7 @@ class Process:
             dedupe.mark(epoch),
             dedupe.missing(epoch),
             account.reasons,
+            account.dead_lettered,
         )
 
 

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cloud.config import WorkerSettings
-from cloud.process import Effects, LogEntry, Process
+from cloud.process import DeadEntry, Effects, LogEntry, Process
 from cloud.store.sqlite import Store, WorkerNote, lock
 from cloud.windows import WindowConfig
 from countline.backoff import Backoff
 from countline.clock import Clock, SystemClock
 from countline.codec import decode
 from countline.errors import Rejected, Unavailable, UsageError
-from countline.eventlog import Entry, Reader
+from countline.eventlog import DeadLetter, Entry, Reader
 from countline.service import Stop
 from countline.telemetry import Log
 
@@ -81,11 +81,13 @@ class Worker:
         """
         with _journal(self._log_path):
             if self._reader.changed() or self._is_behind:
-                entries = self._reader.read_after(self._process.position, BATCH)
-                self._is_behind = len(entries) == BATCH
+                letters, entries = self._read()
+                self._is_behind = BATCH in {len(letters), len(entries)}
+                if letters:
+                    self._commit(self._process.bury([DeadEntry(*letter) for letter in letters]))
                 if entries:
                     self._commit(self._process.feed(_decoded(entries), entries[-1].id))
-                else:
+                if not letters and not entries:
                     self._check_end()
             now_ms = self._clock.now_ms()
             due_ms = self._process.next_tick_ms()
@@ -94,6 +96,15 @@ class Worker:
                 self._commit(self._process.tick(now_ms))
             self._note()
         return self._is_behind
+
+    def _read(self) -> tuple[list[DeadLetter], list[Entry]]:
+        """Return what is next: no entry before all dead letters that were committed before it."""
+        place = self._process.place
+        with self._reader.moment():
+            letters = self._reader.dead_after(place.dead_letter, BATCH)
+            if len(letters) == BATCH:
+                return letters, []
+            return letters, self._reader.read_after(place.entry, BATCH)
 
     def _follow_log(self) -> None:
         self._is_behind = True

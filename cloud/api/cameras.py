@@ -27,6 +27,7 @@ def ledger(accounts: list[LedgerChange]) -> LedgerBody:
                 account.duplicates,
                 account.refused,
                 account.reasons,
+                account.dead_lettered,
                 account.crossings,
                 account.contiguous,
                 [GapBody(*gap) for gap in account.missing],

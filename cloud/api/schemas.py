@@ -79,7 +79,10 @@ class GapBody(Struct, frozen=True):
 
 
 class AccountBody(Struct, frozen=True):
-    """What has become of one device's events of one epoch; without gaps, `contiguous` is `counted` and `refused`."""
+    """What has become of one device's events of one epoch.
+
+    Without gaps, `contiguous` is the sum of `counted`, `refused` and `dead_lettered`.
+    """
 
     site: str
     device: str
@@ -88,6 +91,7 @@ class AccountBody(Struct, frozen=True):
     duplicates: int
     refused: int
     refused_because: dict[str, int]
+    dead_lettered: int
     crossings: int
     contiguous: int
     missing: list[GapBody]

@@ -34,7 +34,9 @@ from countline.errors import Unavailable, UsageError
 from countline.eventlog import connect
 from countline.events import Direction
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+# What makes a store of an earlier format one of the next.
+_MIGRATIONS = {1: "ALTER TABLE ledger ADD COLUMN dead_lettered INTEGER NOT NULL DEFAULT 0"}
 # Batches that a live feed may fall behind before it reads everything anew: minutes of a busy site.
 KEEP_UPDATES = 10_000
 # What a reader assumes until the worker has written the length of its panes.
@@ -99,6 +101,7 @@ CREATE TABLE IF NOT EXISTS ledger (
     crossings INTEGER NOT NULL,
     contiguous INTEGER NOT NULL,
     missing BLOB NOT NULL,
+    dead_lettered INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (site, device, epoch)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS refusals (
@@ -154,11 +157,13 @@ _ADD_ZONE = _INSERT_ZONE + (
     " visits = visits + excluded.visits, dwell_ms = dwell_ms + excluded.dwell_ms"
 )
 _ADD_LEDGER = (
-    "INSERT INTO ledger (site, device, epoch, counted, duplicates, refused, crossings, contiguous, missing)"
-    " VALUES (:site, :device, :epoch, :counted, :duplicates, :refused, :crossings, :contiguous, :missing)"
+    "INSERT INTO ledger (site, device, epoch, counted, duplicates, refused, crossings, contiguous, missing,"
+    " dead_lettered) VALUES (:site, :device, :epoch, :counted, :duplicates, :refused, :crossings, :contiguous,"
+    " :missing, :dead_lettered)"
     " ON CONFLICT DO UPDATE SET counted = counted + excluded.counted,"
     " duplicates = duplicates + excluded.duplicates, refused = refused + excluded.refused,"
-    " crossings = crossings + excluded.crossings, contiguous = excluded.contiguous, missing = excluded.missing"
+    " crossings = crossings + excluded.crossings, contiguous = excluded.contiguous, missing = excluded.missing,"
+    " dead_lettered = dead_lettered + excluded.dead_lettered"
 )
 _ADD_REFUSED = (
     "INSERT INTO refusals (site, device, epoch, reason, n) VALUES (?, ?, ?, ?, ?)"
@@ -322,8 +327,9 @@ def _open(path: Path) -> sqlite3.Connection:
         raise
     try:
         with trouble(path):
-            connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
+            connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA}")
             _check_version(connection, path)
+            connection.execute("COMMIT")
     except BaseException:
         connection.close()
         raise
@@ -332,13 +338,17 @@ def _open(path: Path) -> sqlite3.Connection:
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> None:
     row = connection.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
-    if row is None:
-        connection.execute(_SET_META, ("schema", SCHEMA_VERSION))
-    elif row[0] != SCHEMA_VERSION:
+    found = row[0] if row else SCHEMA_VERSION
+    while found in _MIGRATIONS:
+        connection.execute(_MIGRATIONS[found])
+        found += 1
+    if found != SCHEMA_VERSION:
         raise UsageError(
-            f"The store {path} has format {row[0]}, this version reads format {SCHEMA_VERSION}: "
+            f"The store {path} has format {found}, this version reads format {SCHEMA_VERSION}: "
             "use the version that wrote it, or another data folder."
         )
+    if row is None or row[0] != found:
+        connection.execute(_SET_META, ("schema", found))
 
 
 class Store:
@@ -674,14 +684,17 @@ class StoreReader:
                 reasons.setdefault(tuple(account), {})[reason] = n
             names = LedgerChange.__struct_fields__
             accounts = [
-                dict(zip(names, (*row[:-1], _gaps.decode(row[-1]), reasons.get(row[:3], {})), strict=True))
-                for row in rows
+                (*counted, _gaps.decode(missing), reasons.get(tuple(counted[:3]), {}), dead)
+                for *counted, missing, dead in rows
             ]
-            return msgspec.convert(accounts, list[LedgerChange])
+            return msgspec.convert(
+                [dict(zip(names, account, strict=True)) for account in accounts], list[LedgerChange]
+            )
 
 
 _LEDGER = (
-    "SELECT site, device, epoch, counted, duplicates, refused, crossings, contiguous, missing FROM ledger"
+    "SELECT site, device, epoch, counted, duplicates, refused, crossings, contiguous, missing, dead_lettered"
+    " FROM ledger"
     " ORDER BY site, device, epoch"
 )
 _DAY_COUNTS = (

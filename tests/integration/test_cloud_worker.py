@@ -23,7 +23,9 @@ from countline.clock import ManualClock, SystemClock
 from countline.codec import encode
 from countline.errors import Unavailable, UsageError
 from countline.eventlog import Reader
+from countline.events import Envelope
 from countline.service import Stop
+from gateway.admit import Accepted, Admission, Duplicate, Refused
 from gateway.config import JournalSettings
 from gateway.journal import Batch, Journal
 from tests import seed
@@ -114,7 +116,7 @@ def test_cloud_worker_counts_every_crossing_once(worker_settings, clock):
     drain(worker_settings, clock)
     tables = contents(Path(worker_settings.store_path))
     assert sum(row[-1] for row in tables["counts"]) == 90
-    ((_, _, _, counted, duplicates, refused, crossings, contiguous, missing),) = tables["ledger"]
+    ((_, _, _, counted, duplicates, refused, crossings, contiguous, missing, _),) = tables["ledger"]
     assert (counted, duplicates, refused, crossings) == (len(said), 50, 0, 90)
     assert (contiguous, missing) == (len(said), b"[]")
 
@@ -288,6 +290,85 @@ def test_cloud_worker_counts_a_salvaged_journal_once(tmp_path, worker_settings, 
     assert 0 < salvaged < len(said)
     assert sum(row[-1] for row in tables["counts"]) == 91
     assert tables["ledger"][0][3:5] == (len(said) + 1, salvaged)
+
+
+def gateway_takes(folder: Path, payloads: list[list[bytes]], now_ms: int) -> None:
+    """Admit messages and commit them, each in a transaction of its own, as the gateway does."""
+    journal = Journal(folder, JournalSettings(), now_ms)
+    admission = Admission(10, 1_000_000, journal.devices())
+    for payload in payloads:
+        outcomes = admission.feed("countline/v1/home/box/events", b"[" + b",".join(payload) + b"]", now_ms)
+        assert {type(outcome) for outcome in outcomes} <= {Accepted, Refused, Duplicate}
+        fresh = [outcome.raw for outcome in outcomes if isinstance(outcome, Accepted)]
+        refused = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
+        journal.commit(Batch(now_ms, fresh, admission.touched(), refused))
+        admission.commit()
+    journal.close()
+
+
+def spoilt(envelope: Envelope) -> bytes:
+    """Return an event that says which one it is, and otherwise nothing that is understood."""
+    return encode(envelope).replace(b'"line_crossed"', b'"line_devoured"')
+
+
+def test_cloud_ledger_knows_dead_letters_from_gaps(tmp_path, worker_settings, clock):
+    """What the gateway refused for good is no gap: all that arrived adds up, and only what is missing is missing."""
+    device = seed.Device()
+    said = [device.crossed(seed.START_MS) for _ in range(1_200)]
+    raws = [spoilt(one) if one.seq % 2 else encode(one) for one in said]
+    store = Path(worker_settings.store_path)
+    with contextlib.closing(Worker(worker_settings, clock)) as worker:
+        for first in range(0, 1_000, 100):
+            gateway_takes(tmp_path, [raws[first : first + 100], raws[first : first + 1]], clock.now_ms())
+            worker.step()
+        gateway_takes(tmp_path, [[*raws[1_000:1_099], *raws[1_101:]]], clock.now_ms())
+        while worker.step():
+            pass
+    with contextlib.closing(StoreReader(store)) as reader:
+        (account,) = reader.ledger()
+    assert (account.counted, account.crossings, account.dead_lettered) == (599, 599, 599)
+    assert (account.refused, account.duplicates) == (0, 0)
+    assert (account.contiguous, account.missing) == (1_099, [(1_100, 1_101)])
+    gateway_takes(tmp_path, [raws[1_099:1_101]], clock.now_ms())
+    drain(worker_settings, clock)
+    with contextlib.closing(StoreReader(store)) as reader:
+        (account,) = reader.ledger()
+    assert account.contiguous == account.counted + account.dead_lettered == 1_200
+    assert account.missing == []
+
+
+def test_cloud_ledger_counts_dead_letters_once(tmp_path, worker_settings, clock):
+    """A new journal that refuses the same events again changes nothing in the account, nor does a restart."""
+    device = seed.Device()
+    raws = [spoilt(device.crossed(seed.START_MS)), encode(device.crossed(seed.START_MS))]
+    for _ in range(2):
+        gateway_takes(tmp_path, [raws], clock.now_ms())
+        drain(worker_settings, clock)
+        drain(worker_settings, clock)
+        Path(worker_settings.log_path).unlink()
+    with contextlib.closing(StoreReader(Path(worker_settings.store_path))) as reader:
+        (account,) = reader.ledger()
+    assert (account.counted, account.dead_lettered, account.contiguous) == (1, 1, 2)
+    assert account.duplicates == 1
+
+
+def test_cloud_store_of_the_format_before_is_taken_over(worker_settings, clock):
+    """A store that was made before dead letters were told goes on with all that is in it; an unknown one is refused."""
+    path = Path(worker_settings.store_path)
+    seed.fill_journal(Path(worker_settings.log_path), backlog())
+    drain(worker_settings, clock)
+    before = contents(path)["ledger"]
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "ALTER TABLE ledger DROP COLUMN dead_lettered; UPDATE meta SET value = 1 WHERE name = 'schema'"
+        )
+    with contextlib.closing(StoreReader(path)) as reader:
+        assert reader.ledger()[0].dead_lettered == 0
+    assert contents(path)["ledger"] == before
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript("UPDATE meta SET value = 99 WHERE name = 'schema'")
+    with pytest.raises(UsageError, match="format 99"):
+        StoreReader(path)
 
 
 def damage(log: Path) -> None:

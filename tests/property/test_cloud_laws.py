@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloud.process import Effects, LogEntry, Process, ProcessState
+from cloud.process import DeadEntry, Effects, LedgerChange, LogEntry, Process, ProcessState
 from cloud.windows import CountCell, PaneStatus, WindowConfig, ZoneTally, final_status, merge
 from countline.events import CountDelta, Direction, Envelope, LineCrossed, ZoneOccupancy, ZoneVisit
 from tests import seed
@@ -166,6 +166,41 @@ def test_cloud_law_coverage_is_never_more_than_the_time(said, random):
     table.apply(process.feed(log, log[-1].id))
     assert all(0 <= watched_ms <= CONFIG.pane_ms for watched_ms, _, _ in table.panes.values())
     assert all(len(camera.panes) <= 64 for camera in process.snapshot().cameras)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(["counted", "dead", "lost", "twice"]), min_size=1, max_size=60), st.data())
+def test_cloud_law_the_ledger_adds_up(fates, data):
+    """Whatever becomes of events, in whatever batches: counted, refused, dead letters and gaps are all of them."""
+    device = seed.Device()
+    process = Process(CONFIG)
+    told: Counter = Counter()
+    last: LedgerChange | None = None
+    entry = letter = 0
+    for fate in fates:
+        event = device.crossed(T0)
+        effects: list[Effects] = []
+        if fate == "dead":
+            letter += 1
+            effects.append(
+                process.bury([DeadEntry(letter, event.site, event.device, event.epoch, event.seq)])
+            )
+        elif fate != "lost":
+            for _ in range(1 + (fate == "twice")):
+                entry += 1
+                effects.append(process.feed([LogEntry(entry, T0, event)], entry))
+        if data.draw(st.booleans()):
+            process = Process.restore(CONFIG, process.snapshot())
+        for last in (change for one in effects for change in one.ledger):
+            told.update(counted=last.counted, dead=last.dead_lettered, twice=last.duplicates)
+            told["arrived"] += last.counted + last.refused + last.dead_lettered
+    assert told["dead"] == fates.count("dead")
+    assert told["twice"] == fates.count("twice")
+    if last is not None:
+        gaps = sum(high - low + 1 for low, high in last.missing)
+        newest = max(seq for seq, fate in enumerate(fates, start=1) if fate != "lost")
+        assert told["arrived"] + gaps == newest
+        assert last.missing or last.contiguous == told["arrived"]
 
 
 def test_cloud_law_cells_are_small_arrays():
