@@ -228,12 +228,11 @@ def look_at(camera: CameraSettings) -> Iterator[Finding]:
         yield Finding(
             f"lines {camera.name}", FAIL, answer["lines"], "draw them again for this size of picture"
         )
+    elif not camera.lines and not camera.zones:
+        yield Finding(f"lines {camera.name}", OK, "none drawn: one across the middle of the picture is used")
     else:
-        yield Finding(
-            f"lines {camera.name}",
-            OK,
-            f"{len(camera.lines)} lines and {len(camera.zones)} zones lie inside the picture",
-        )
+        drawn = f"{len(camera.lines)} lines and {len(camera.zones)} zones"
+        yield Finding(f"lines {camera.name}", OK, f"{drawn} lie inside the picture")
 
 
 def disk(settings: BoxSettings) -> Finding:
