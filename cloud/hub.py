@@ -65,6 +65,7 @@ class CameraBody(Struct, frozen=True, kw_only=True):
     zones: list[ZoneShape]
     state: Liveness
     reason: str
+    first_ms: int | None
     last_seen_ms: int
     watermark_ms: int
     fps: float

@@ -191,7 +191,7 @@ class CameraView(Struct, frozen=True, kw_only=True):
 
     Attributes:
         id: "site/device/camera".
-        first_ms: Since when it has been watched at all.
+        first_ms: The first moment that anything was heard of, by the camera's clock; before it, there was no camera.
         last_crossing_ms: Capture time of the newest crossing per line.
         occupancy: Objects per class per zone, now.
         drifts: The latest drift per metric.
@@ -485,6 +485,9 @@ class CameraWindows:
 
     def _take(self, received_at_ms: int, envelope: Envelope) -> None:
         at_ms = envelope.at_ms
+        begin_ms, first_ms = _begin_of(envelope), self._view.first_ms
+        if first_ms is None or begin_ms < first_ms:
+            self._change_view(first_ms=begin_ms)
         match envelope.event:
             case Heartbeat() as event:
                 self._heartbeat(event, at_ms, received_at_ms)
@@ -522,9 +525,6 @@ class CameraWindows:
                 backlog=event.backlog,
                 watermark_ms=advance(self._view.watermark_ms, at_ms, received_at_ms),
             )
-        first_ms = self._view.first_ms
-        if event.since_ms < at_ms and (first_ms is None or event.since_ms < first_ms):
-            self._change_view(first_ms=event.since_ms)
 
     def _spread(self, event: CountDelta, received_at_ms: int) -> None:
         """Spread a rolled-up count evenly over its time, in whole crossings that add up to all of them."""
@@ -656,6 +656,18 @@ class CameraWindows:
             pane.cells(),
             pane.zone_cells(),
         )
+
+
+def _begin_of(envelope: Envelope) -> int:
+    """Return the earliest moment that an event tells of and that is counted."""
+    match envelope.event:
+        case Heartbeat() as event:
+            begin_ms = max(event.since_ms, envelope.at_ms - MAX_SPAN_MS)
+        case CountDelta() as event:
+            begin_ms = max(event.from_ms, event.to_ms + 1 - MAX_DELTA_SPAN_MS)
+        case _:
+            begin_ms = envelope.at_ms
+    return min(begin_ms, envelope.at_ms)
 
 
 def _named(event: AnyEvent) -> list[tuple[Refusal, str]]:

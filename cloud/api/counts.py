@@ -21,6 +21,8 @@ DAY_MS = 86_400_000
 # Offsets of time zones are multiples of this, so steps of it fit every local hour and day.
 QUARTER_MS = 900_000
 INTERVALS_S = {"10s": 10, "30s": 30, "1m": 60, "5m": 300, "15m": 900, "1h": 3_600, "1d": 86_400}
+# The status of time before a camera was heard of at all: there was nothing to watch, so nothing is incomplete.
+NO_CAMERA = "none"
 GROUPS = ("camera", "line", "direction", "class")
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": DAY_MS}
 _PARAMETERS = frozenset({"last", "from", "to", "interval", "camera", "line", "group_by"})
@@ -237,8 +239,13 @@ def _coverage(
         is_provisional[bucket] |= row.is_provisional
     shares: list[float] = []
     status: list[str] = []
+    first_ms = query.to_ms if view.first_ms is None else view.first_ms
     for index in range(buckets):
-        start_ms, end_ms = query.edges_ms[index], query.edges_ms[index + 1]
+        start_ms, end_ms = max(query.edges_ms[index], first_ms), query.edges_ms[index + 1]
+        if end_ms <= start_ms:
+            shares.append(0.0)
+            status.append(NO_CAMERA)
+            continue
         # The bucket that is still running is measured by what of it has passed.
         length_ms = max(1, min(end_ms, max(now_ms, start_ms + pane_ms)) - start_ms)
         shares.append(round(min(1.0, watched[index] / length_ms), 4))

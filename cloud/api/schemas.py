@@ -50,7 +50,11 @@ class SeriesBody(Struct, frozen=True):
 
 
 class CoverageBody(Struct, frozen=True):
-    """How far one camera's buckets can be trusted."""
+    """How far one camera's buckets can be trusted.
+
+    Attributes:
+        status: "provisional", "complete", "incomplete", or "none" before the camera was heard of.
+    """
 
     camera: str
     coverage: list[float]

@@ -77,7 +77,14 @@ def test_cloud_api_null_is_not_zero(api_settings, now_ms):
         body = client.get("/v1/counts", params=bounds).json()
         out = next(one for one in body["series"] if one["direction"] == "out")
         assert (out["class"], out["camera"], out["n"][0]) == ("person", None, None)
-        assert body["cameras"][0]["coverage"][0] == 0.0
+        (told,) = body["cameras"]
+        (camera,) = client.get("/v1/cameras").json()["cameras"]
+        assert camera["first_ms"] == now_ms - 30 * 60_000
+        is_before = [start_ms + 60_000 <= camera["first_ms"] for start_ms in body["start_ms"]]
+        assert is_before.count(True) == 10
+        assert [status == "none" for status in told["status"]] == is_before
+        assert [share == 0.0 for share in told["coverage"]] == is_before
+        assert set(told["status"]) == {"none", "complete"}
         fine = client.get(
             "/v1/counts", params=bounds | {"interval": "10s", "from": now_ms - 60_000, "to": now_ms}
         ).json()

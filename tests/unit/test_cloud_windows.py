@@ -139,6 +139,18 @@ def test_cloud_a_started_agent_has_empty_zones(windows, device):
     assert (total.weighted_ms, total.held_ms, total.last_n) == (6_000, 4_000, 0)
 
 
+def test_cloud_a_camera_begins_with_the_first_that_is_heard_of_it(windows, device):
+    """The first moment is that of the earliest event, also if that one arrives later; absurd spans don't count."""
+    live(windows, device.heartbeat(T0, T0 + 2_000))
+    assert windows.view().first_ms == T0
+    live(windows, device.crossed(T0 - 500))
+    assert windows.view().first_ms == T0 - 500
+    live(windows, device.event(T0, CountDelta("door", Direction.IN, "person", 2, T0 - 9_000, T0)))
+    assert windows.view().first_ms == T0 - 9_000
+    live(windows, device.event(T0, Heartbeat(0)))
+    assert windows.view().first_ms == T0 - 3_600_000
+
+
 def test_cloud_drift_is_kept_as_the_latest_per_metric(windows, device):
     """A drift is shown until a newer one of the same metric comes."""
     drifts = [Drift("sharpness", value, 1.0, T0) for value in (0.5, 0.4)]
