@@ -56,7 +56,7 @@ dashboard/vendor/.stamp: dashboard/package.json dashboard/package-lock.json
 
 lock: setup-all ## Choose the newest allowed versions of all packages and pin them with their hashes
 	@echo uv | $(LOCK) --upgrade --output-file requirements/uv.txt -
-	@$(LOCK) --upgrade pyproject.toml requirements/build.in requirements/lint.in --extra all --group test --group lint --output-file requirements/lint.txt
+	@$(LOCK) --upgrade pyproject.toml requirements/build.in --extra all --group test --group lint --output-file requirements/lint.txt
 	@$(LOCK) pyproject.toml requirements/build.in --extra all --group test -c requirements/lint.txt --output-file requirements/test.txt
 	@$(LOCK) pyproject.toml requirements/build.in --extra all -c requirements/lint.txt --output-file requirements/all.txt
 	@$(LOCK) pyproject.toml --extra edge -c requirements/lint.txt --output-file requirements/edge.txt

@@ -184,9 +184,13 @@ def _start_mosquitto(settings: BrokerSettings, stack: ExitStack) -> Callable[[],
     program = _mosquitto()
     assert program is not None
     path = _write(settings, "mosquitto.conf", mosquitto_config(settings, as_root=os.geteuid() == 0))
+    # What it has to say is kept beside its settings, from its last start only: as root it always has something.
+    words = stack.enter_context((path.parent / "mosquitto.log").open("wb"))
     child = subprocess.Popen(
         [program, "-c", str(path)],
         stdin=subprocess.DEVNULL,
+        stdout=words,
+        stderr=words,
         preexec_fn=_death_signal(),  # noqa: PLW1509 - the hook makes two system calls and takes no lock
     )
     stack.callback(_end, child)
