@@ -15,7 +15,7 @@ from countline.backoff import Backoff
 from countline.clock import Clock, SystemClock
 from countline.codec import encode_value
 from countline.errors import Unavailable, UsageError
-from countline.events import CameraConfigured, LineTotals
+from countline.events import CameraConfigured, CountDelta, LineCrossed, LineTotals
 from countline.service import Stop
 from countline.telemetry import Log, mask
 from edge.arrays import Detections, Tracks
@@ -37,6 +37,8 @@ READ_TIMEOUT_S = 0.5
 OPEN_PATIENCE_S = 1.0
 # Events that could not be written wait in memory; beyond this many they are folded, which bounds them for good.
 MAX_PENDING = 2_000
+# After a write that failed the next one waits, at most so long: trying with each frame would cost what counting needs.
+WRITE_RETRY_CAP_S = 1.0
 # How long a stop may take to send what is left. What is not confirmed by then stays in the outbox.
 DRAIN_S = 1.5
 # What a camera counts with goes out as one event, which must fit into a message of `publish.BATCH_BYTES`.
@@ -147,6 +149,8 @@ class CameraAgent:
         self._pending: list[Moment] = []
         self._totals: dict[str, LineTotals] = outbox.totals(settings.name)
         self._write_failures = 0
+        self._write_backoff = Backoff(base_s=0.1, cap_s=WRITE_RETRY_CAP_S)
+        self._write_again_s = 0.0
 
     def run(self, stop: Stop) -> None:
         """Count until asked to stop, or until a recording has ended.
@@ -165,6 +169,7 @@ class CameraAgent:
             self._commit([(self._clock.now_ms(), plan.configured)])
             self._count(source, pipeline, watch, stop)
             self._commit(watch.close())
+            self._commit_last()
         finally:
             source.close()
 
@@ -234,12 +239,13 @@ class CameraAgent:
     def _commit(self, moments: Sequence[Moment]) -> None:
         """Put events into the outbox. If it cannot be written they wait here, and are folded when they are many."""
         self._pending += moments
-        if not self._pending:
+        if not self._pending or self._clock.monotonic_s() < self._write_again_s:
             return
         try:
             self._outbox.append(self.name, self._pending, self._totals)
         except Unavailable as error:
             self._write_failures += 1
+            self._write_again_s = self._clock.monotonic_s() + self._write_backoff.next_delay_s()
             if self._write_failures == 1 or self._write_failures % 100 == 0:
                 _log.warning(  # no traceback: a full disk is no bug
                     "events wait in memory until the outbox can be written",
@@ -251,7 +257,31 @@ class CameraAgent:
             return
         self._pending = []
         self._write_failures = 0
+        self._write_again_s = 0.0
+        self._write_backoff.reset()
         self._publisher.wake()
+
+    def _commit_last(self) -> None:
+        """Try once more at the end, with as few bytes as can be; what does not fit even then is lost, and said."""
+        if not self._pending:
+            return
+        self._pending = fold(self._pending)
+        self._write_again_s = 0.0
+        self._commit([])
+        if self._pending:
+            _log.error(
+                "the outbox could not be written until the end: what waited in memory is lost",
+                camera=self.name,
+                crossings=_crossings(self._pending),
+                events=len(self._pending),
+            )
+
+
+def _crossings(moments: Sequence[Moment]) -> int:
+    """Return how many crossings these events tell of."""
+    return sum(
+        event.n if isinstance(event, CountDelta) else isinstance(event, LineCrossed) for _, event in moments
+    )
 
 
 class _TrackBox(Struct, frozen=True):
