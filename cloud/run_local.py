@@ -26,9 +26,11 @@ READER = "worker"
 POLL_S = 0.02
 # Entries per transaction. Larger batches are no faster, and a stop has to wait for one.
 BATCH = 2_000
-# How often the worker says that it is alive, looks whether the journal is still the same file, and tells the journal
-# how far it has come. Not each batch: that is a write into the gateway's file.
+# How often the worker says that it is alive, and looks whether the journal is still the same file.
 NOTE_EVERY_S = 2.0
+# How often it tells the journal how far it has come. That needs the disk, and nothing waits for it: the journal keeps
+# what was read for days.
+REPORT_EVERY_S = 30.0
 # The same trouble is said at most this often.
 REPEAT_LOG_S = 30.0
 
@@ -58,7 +60,7 @@ class Worker:
             raise
         self._follow_log()
         self._last_commit_ms = 0
-        self._next_note_s = self._next_refusal_s = 0.0
+        self._next_note_s = self._next_report_s = self._next_refusal_s = 0.0
 
     def close(self) -> None:
         """Close the files."""
@@ -156,7 +158,13 @@ class Worker:
         self._reopen_if_replaced()
         behind = max(0, self._reader.end() - self._process.position)
         self._store.note(WorkerNote(self._clock.now_ms(), self._last_commit_ms, behind))
-        self._reader.report(self._process.position)
+        self._report()
+
+    def _report(self) -> None:
+        """Tell the journal what it need not keep: only what not even a power cut takes from the store."""
+        if self._clock.monotonic_s() >= self._next_report_s and self._store.make_durable():
+            self._next_report_s = self._clock.monotonic_s() + REPORT_EVERY_S
+            self._reader.report(self._process.position)
 
 
 @contextlib.contextmanager

@@ -4,8 +4,10 @@ Everything that one batch changes is one transaction: panes, cameras, the memory
 log, and the row of `updates` that the live feed reads. After a crash the store says exactly how far the worker came.
 
 The file is opened with `synchronous = NORMAL`: a crash of the process loses nothing; a power cut may take the last
-transactions, whole ones, newest first, and the worker then reads the same entries of the log again. For this the log
-keeps its entries longer than a checkpoint takes.
+transactions, whole ones, newest first. Then the worker reads the same entries of the log again, so the log must still
+have them, and a salvage of a damaged log must copy them. Therefore the worker reports to the log only what
+`Store.make_durable` has carried to the disk. That costs one checkpoint now and then; `synchronous = FULL` would wait for
+the disk at every batch, on the way from the frame to the screen.
 """
 
 import contextlib
@@ -425,6 +427,19 @@ class Store:
         """
         with trouble(self._path):
             self._connection.execute(_SET_META, ("worker", _json.encode(note)))
+
+    def make_durable(self) -> bool:
+        """Carry all commits to the disk; say whether it was done, so that a power cut takes none of them.
+
+        A checkpoint syncs the write-ahead log before it copies from it, and the file after it has copied all. While
+        a reader looks at an earlier moment not all can be copied; then it is for the next time.
+
+        Raises:
+            Unavailable: Not now.
+        """
+        with trouble(self._path):
+            is_busy, frames, copied = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return not is_busy and frames == copied
 
     def close(self) -> None:
         """Close the file."""

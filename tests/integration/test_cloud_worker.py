@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -19,6 +20,7 @@ from cloud.process import Process
 from cloud.run_local import Worker
 from cloud.store.sqlite import Store, StoreReader, WorkerNote, lock
 from cloud.windows import WindowConfig
+from countline import eventlog
 from countline.clock import ManualClock, SystemClock
 from countline.codec import encode
 from countline.errors import Unavailable, UsageError
@@ -290,6 +292,68 @@ def test_cloud_worker_counts_a_salvaged_journal_once(tmp_path, worker_settings, 
     assert 0 < salvaged < len(said)
     assert sum(row[-1] for row in tables["counts"]) == 91
     assert tables["ledger"][0][3:5] == (len(said) + 1, salvaged)
+
+
+def reported(log: Path) -> int:
+    with contextlib.closing(sqlite3.connect(log)) as connection:
+        row = connection.execute("SELECT position FROM readers").fetchone()
+    return row[0] if row else 0
+
+
+def after_power_cut(store: Path, folder: Path) -> Path:
+    """Return the worst that a power cut can leave of a store: the file as of its last sync, nothing of the WAL."""
+    folder.mkdir()
+    left = folder / store.name
+    shutil.copyfile(store, left)
+    return left
+
+
+def test_cloud_worker_reports_only_what_outlives_a_power_cut(tmp_path, worker_settings, clock, monkeypatch):
+    """The journal is told of nothing that the store could lose, so after a power cut the totals are the same."""
+    monkeypatch.setattr(run_local, "BATCH", 100)
+    said = backlog()
+    log, store = Path(worker_settings.log_path), Path(worker_settings.store_path)
+    seed.fill_journal(log, said)
+    lagging = False
+    with contextlib.closing(Worker(worker_settings, clock)) as worker:
+        for cut in range(4):
+            worker.step()
+            left = after_power_cut(store, tmp_path / f"cut{cut}")
+            assert reported(log) <= position(left)
+            lagging |= position(left) < position(store)
+            clock.advance_ms(20_000)
+        assert reported(log) >= 200
+        assert lagging
+        with contextlib.closing(eventlog.connect(log)) as journal:
+            eventlog.trim(journal, clock.now_ms())
+        left = after_power_cut(store, tmp_path / "last")
+        while worker.step():
+            pass
+    assert position(left) < len(said)
+    drain(msgspec.structs.replace(worker_settings, store_path=str(left)), clock)
+    assert contents(left) == contents(store)
+
+
+def test_cloud_worker_waits_with_its_report_for_readers(worker_settings, clock):
+    """While a reader looks at an earlier moment, not all can be carried to the disk, and nothing is reported."""
+    said = backlog()
+    log, store = Path(worker_settings.log_path), Path(worker_settings.store_path)
+    seed.fill_journal(log, said[:50])
+    with (
+        contextlib.closing(Worker(worker_settings, clock)) as worker,
+        contextlib.closing(StoreReader(store)) as reader,
+    ):
+        worker.step()
+        assert reported(log) == 50
+        seed.fill_journal(log, said[50:])
+        with reader._snapshot() as looking:
+            looking.execute("SELECT COUNT(*) FROM panes").fetchone()
+            clock.advance_ms(31_000)
+            worker.step()
+            assert (position(store), reported(log)) == (len(said), 50)
+        clock.advance_ms(2_001)
+        worker.step()
+        assert reported(log) == len(said)
 
 
 def gateway_takes(folder: Path, payloads: list[list[bytes]], now_ms: int) -> None:
