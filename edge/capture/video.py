@@ -199,6 +199,7 @@ class LiveSource:
         self._last_s = clock.monotonic_s()
         self._thread: threading.Thread | None = None
         # Of the reader thread alone.
+        self._tries = 0
         self._usual_s = 0.0
         self._due_s = 0.0
 
@@ -276,7 +277,10 @@ class LiveSource:
                 self._failures += 1
                 self._changed.notify_all()
             wait_s = self._backoff.next_delay_s()
-            _log.warning("camera gone", source=self._label, reason=trouble, next_try_s=round(wait_s, 1))
+            # A camera that is off for a night is said some times, not thousands of times.
+            self._tries += 1
+            if self._tries in {1, 5} or self._tries % 100 == 0:
+                _log.warning("camera gone", source=self._label, reason=trouble, next_try_s=round(wait_s, 1))
             self._closed.wait(wait_s)
 
     def _read_until_gone(self) -> str:
@@ -310,6 +314,7 @@ class LiveSource:
         """Note that the camera is there."""
         height, width = image.shape[:2]
         self._backoff.reset()
+        self._tries = 0
         with self._changed:
             self._usual_s = 1 / fps if fps else 0.0
             if self._info is None:
