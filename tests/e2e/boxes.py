@@ -50,7 +50,7 @@ SCENE: dict[str, Any] = {
 }
 
 
-def until(condition: Callable[[], T], what: str) -> T:
+def until(condition: Callable[[], T | None], what: str) -> T:
     """Return the first true value of a condition, looked at again and again."""
     pause = threading.Event()
     for _ in range(int(PATIENCE_S / POLL_S)):
@@ -245,10 +245,10 @@ class Box:
         """Return all that it has written to the terminal so far."""
         return self._log.read_text(encoding="utf-8")
 
-    def until(self, condition: Callable[[], T], what: str) -> T:
+    def until(self, condition: Callable[[], T | None], what: str) -> T:
         """Wait for a condition; fail early if the box ends."""
 
-        def or_ended() -> T:
+        def or_ended() -> T | None:
             value = condition()
             assert value or self.process.poll() is None, f"the box ended:\n{self.said()}"
             return value
