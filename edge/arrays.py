@@ -48,6 +48,31 @@ class Detections:
 
 
 @dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a track's object stood, settled: nothing that comes later changes it.
+
+    Attributes:
+        track_id: Of the track.
+        at_ms: When, UTC epoch ms; a fraction of a second before the frame that settled it.
+        x: Middle of the lower edge, pixels.
+        y: Lower edge, pixels.
+        height_px: Of its box.
+        class_id: Class index, by vote so far.
+        score: Mean confidence of the track's detections so far.
+        confirmed: Whether enough detections say that there is an object.
+    """
+
+    track_id: int
+    at_ms: int
+    x: float
+    y: float
+    height_px: float
+    class_id: int
+    score: float
+    confirmed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Tracks:
     """The living tracks of one frame, and those that have ended since the frame before.
 
@@ -58,7 +83,10 @@ class Tracks:
         track_id: shape (N,).
         seen: True where a detection of this frame supports the track, bool, shape (N,).
         confirmed: True where enough detections say that there is an object; the others may be noise, bool, shape (N,).
-        ended: Ids that will not come back, so that whoever keeps state per track can let it go.
+        settled: Where objects stood, as far as this frame has settled it: this is what is counted. Of each track in
+            order of time.
+        ended: Ids that will not come back, so that whoever keeps state per track can let it go; all their spots are
+            settled.
     """
 
     xyxy: Boxes
@@ -67,6 +95,7 @@ class Tracks:
     track_id: TrackIds
     seen: NDArray[np.bool_]
     confirmed: NDArray[np.bool_]
+    settled: tuple[Spot, ...] = ()
     ended: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:

@@ -168,7 +168,9 @@ class CameraAgent:
             pipeline = Pipeline(plan, detect)
             self._commit([(self._clock.now_ms(), plan.configured)])
             self._count(source, pipeline, watch, stop)
-            self._commit(watch.close())
+            last = pipeline.finish()
+            self._totals = pipeline.totals()
+            self._commit([*last, *watch.close()])
             self._commit_last()
         finally:
             source.close()

@@ -36,13 +36,20 @@ class Pipeline:
         self.tracks: Tracks | None = None
 
     def feed(self, frame: Frame) -> list[Moment]:
-        """Count one frame; return what happened, in order of time, none of it later than the frame.
+        """Count one frame; return what it decides, in order of time, none of it later than the frame.
+
+        What happened is decided a quarter of a second later (`edge.track.smooth`), and a crossing only when the object
+        is clear of the line.
 
         A frame whose clock has stepped back is taken as captured with the one before.
         """
         self._at_ms = max(frame.captured_at_ms, self._at_ms)
         self.tracks = self._tracker.feed(self._detect(frame), self._at_ms)
         return self._rules.feed(self.tracks, self._at_ms)
+
+    def finish(self) -> list[Moment]:
+        """Settle what was seen, because no frame will come any more; return what that decides."""
+        return self._rules.feed(self._tracker.finish(), self._at_ms)
 
     def totals(self) -> dict[str, LineTotals]:
         """Return the cumulative crossings per line."""

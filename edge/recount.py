@@ -150,13 +150,13 @@ def _count(
     )
     tally = Tally([LineTally(line.name) for line in lines], [ZoneTally(zone.name) for zone in zones])
     annotator = Annotator(annotate, info, lines, zones) if annotate else None
-    first_ms: int | None = None
+    first_ms = 0
     try:
         while not frames.is_finished:
             frame = frames.read(READ_TIMEOUT_S)
             if frame is None:
                 continue
-            first_ms = frame.captured_at_ms if first_ms is None else first_ms
+            first_ms = first_ms if tally.frames else frame.captured_at_ms
             _add(tally, pipeline.feed(frame), first_ms)
             tally.frames += 1
             tally.seconds = (frame.captured_at_ms - first_ms) / 1000
@@ -164,6 +164,7 @@ def _count(
                 totals = {line.name: (line.in_, line.out) for line in tally.lines}
                 annotator.write(frame, pipeline.tracks, class_names, totals)
             on_progress(tally.frames, info.frame_count)
+        _add(tally, pipeline.finish(), first_ms)
     finally:
         if annotator:
             annotator.close()

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from countline.events import Direction, Point
 from edge.count.geometry import distance, net_crossings, share_before_crossing
 
-# How far clear of the line a point must be, in box heights: wider than a good detector's lower edge shakes.
-DEAD_BAND = 0.1
+# How far clear of the line a point must be, in box heights: wider than a smoothed lower edge shakes.
+DEAD_BAND = 0.05
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.arrays import Boxes, ClassIds, Detections, Scores, TrackIds, Tracks
+from edge.arrays import Boxes, ClassIds, Detections, Scores, Spot, TrackIds, Tracks
 from edge.track.associate import assign, iou
 from edge.track.kalman import KalmanBoxes, Noise
+from edge.track.smooth import Smoother, SmootherSettings
 
 # More tracks at once than people fit into a picture: a detector gone wild must not eat the machine.
 MAX_TRACKS = 512
@@ -34,12 +35,13 @@ class TrackerSettings:
         confirm_hits: Detections that make a track of an object; fewer are noise.
         lost_s: A confirmed track without a detection ends after this time.
         tentative_lost_s: An unconfirmed one after this.
-        noise: Of the filter.
+        noise: Of the filter that predicts boxes.
+        smoother: Of what is counted.
     """
 
     sure_score: float = 0.3
     weak_score: float = 0.1
-    match_iou: float = 0.2
+    match_iou: float = 0.15
     weak_match_iou: float = 0.5
     reach: float = 0.6
     reach_max: float = 0.8
@@ -47,6 +49,7 @@ class TrackerSettings:
     lost_s: float = 1.5
     tentative_lost_s: float = 0.4
     noise: Noise = field(default_factory=Noise)
+    smoother: SmootherSettings = field(default_factory=SmootherSettings)
 
 
 class Tracker:
@@ -62,6 +65,7 @@ class Tracker:
         self._score: Scores = np.zeros(0, dtype=np.float32)
         self._class_id: ClassIds = np.zeros(0, dtype=np.int16)
         self._votes: list[dict[int, float]] = []
+        self._smoothers: list[Smoother] = []
         self._next_id = 1
         self._at_ms: int | None = None
 
@@ -79,7 +83,7 @@ class Tracker:
         if self._at_ms is not None and at_ms > self._at_ms:
             self._boxes.predict((at_ms - self._at_ms) / 1000)
         self._at_ms = at_ms
-        ended = self._drop_lost(at_ms)
+        ended, settled = self._drop_lost(at_ms)
         self._score = np.zeros(len(self._boxes), dtype=np.float32)
         sure = np.flatnonzero(detections.score >= settings.sure_score)
         weak = np.flatnonzero(
@@ -90,7 +94,17 @@ class Tracker:
         free, _ = self._match(detections, free, weak, settings.weak_match_iou, at_ms)
         free, sure = self._match_far(detections, free, sure, at_ms)
         self._begin(detections, sure, at_ms)
-        return self._tracks(at_ms, ended)
+        for row in range(len(self._boxes)):
+            settled += self._settle(row, at_ms)
+        return self._tracks(at_ms, tuple(settled), ended)
+
+    def finish(self) -> Tracks:
+        """End all tracks, because no frame will come any more; all that was seen is settled."""
+        settled = [spot for row in range(len(self._boxes)) for spot in self._settle(row, None)]
+        ended = tuple(int(track) for track in self._track_id)
+        self._keep(np.zeros(len(self._boxes), dtype=np.bool_))
+        self._score = np.zeros(0, dtype=np.float32)
+        return self._tracks(self._at_ms or 0, tuple(settled), ended)
 
     def _match(
         self,
@@ -150,12 +164,27 @@ class Tracker:
         self._score[rows] = score
         for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
             self._vote(row, int(detections.class_id[column]), float(detections.score[column]))
+            self._sample(row, detections, column, at_ms)
         return np.setdiff1d(tracks, rows), np.setdiff1d(candidates, columns)
 
     def _vote(self, row: int, class_id: int, weight: float) -> None:
         votes = self._votes[row]
         votes[class_id] = votes.get(class_id, 0.0) + weight
         self._class_id[row] = max(votes, key=lambda one: votes[one])
+
+    def _sample(self, row: int, detections: Detections, column: int, at_ms: int) -> None:
+        x1, y1, x2, y2 = (float(value) for value in detections.xyxy[column])
+        self._smoothers[row].add(at_ms, (x1 + x2) / 2, y2, y2 - y1, float(detections.score[column]))
+
+    def _settle(self, row: int, now_ms: int | None) -> list[Spot]:
+        places = self._smoothers[row].settle(now_ms)
+        if not places:
+            return []
+        track_id, class_id = int(self._track_id[row]), int(self._class_id[row])
+        hits = int(self._hits[row])
+        score = min(1.0, sum(self._votes[row].values()) / hits)
+        confirmed = hits >= self._settings.confirm_hits
+        return [Spot(track_id, *place, class_id, score, confirmed) for place in places]
 
     def _begin(self, detections: Detections, candidates: NDArray[np.intp], at_ms: int) -> None:
         candidates = candidates[: max(0, MAX_TRACKS - len(self._boxes))]
@@ -175,23 +204,34 @@ class Tracker:
                 detections.class_id[candidates], detections.score[candidates], strict=True
             )
         ]
+        for column in candidates.tolist():
+            self._smoothers.append(Smoother(self._settings.smoother))
+            self._sample(len(self._smoothers) - 1, detections, column, at_ms)
 
-    def _drop_lost(self, at_ms: int) -> tuple[int, ...]:
+    def _drop_lost(self, at_ms: int) -> tuple[tuple[int, ...], list[Spot]]:
+        """Let lost tracks go; return their ids, and where their objects stood as far as that was not settled."""
         settings = self._settings
         patience_ms = (
             np.where(self._hits >= settings.confirm_hits, settings.lost_s, settings.tentative_lost_s) * 1000
         )
         keep = at_ms - self._seen_ms <= patience_ms
         if keep.all():
-            return ()
-        ended = tuple(int(track) for track in self._track_id[~keep])
-        self._boxes.keep(keep)
-        self._track_id, self._hits = self._track_id[keep], self._hits[keep]
-        self._seen_ms, self._class_id = self._seen_ms[keep], self._class_id[keep]
-        self._votes = [votes for votes, kept in zip(self._votes, keep, strict=True) if kept]
-        return ended
+            return (), []
+        gone = np.flatnonzero(~keep).tolist()
+        ended = tuple(int(self._track_id[row]) for row in gone)
+        settled = [spot for row in gone for spot in self._settle(row, None)]
+        self._keep(keep)
+        return ended, settled
 
-    def _tracks(self, at_ms: int, ended: tuple[int, ...]) -> Tracks:
+    def _keep(self, mask: NDArray[np.bool_]) -> None:
+        """Let go of the rows where `mask`, shape (N,), is False."""
+        self._boxes.keep(mask)
+        self._track_id, self._hits = self._track_id[mask], self._hits[mask]
+        self._seen_ms, self._class_id = self._seen_ms[mask], self._class_id[mask]
+        self._votes = [votes for votes, kept in zip(self._votes, mask, strict=True) if kept]
+        self._smoothers = [smoother for smoother, kept in zip(self._smoothers, mask, strict=True) if kept]
+
+    def _tracks(self, at_ms: int, settled: tuple[Spot, ...], ended: tuple[int, ...]) -> Tracks:
         return Tracks(
             xyxy=self._boxes.xyxy(),
             score=self._score,
@@ -199,6 +239,7 @@ class Tracker:
             track_id=self._track_id.copy(),
             seen=self._seen_ms == at_ms,
             confirmed=self._hits >= self._settings.confirm_hits,
+            settled=settled,
             ended=ended,
         )
 

@@ -18,7 +18,7 @@ lines = st.lists(points, min_size=2, max_size=5).filter(
 )
 
 
-def count(line: Path, path: Path, *, swap: bool = False, height: float = 50.0) -> tuple[int, int]:
+def count(line: Path, path: Path, *, swap: bool = False, height: float = 100.0) -> tuple[int, int]:
     counter = LineCounter("line", line, swap=swap)
     crossings = [c for i, p in enumerate(path) for c in counter.feed(1, p, height, i * 100, confirmed=True)]
     n_in = sum(1 for c in crossings if c.direction == "in")
@@ -68,7 +68,7 @@ def test_a_slower_camera_counts_the_same_net(path: Path, keep_every: int) -> Non
 
 @given(st.lists(st.floats(-4.9, 4.9), max_size=200))
 def test_jitter_within_the_dead_band_never_counts(offsets: list[float]) -> None:
-    """Someone who stands at the line, with a box that shakes by less than a tenth of its height, is not counted."""
+    """Someone who stands at the line, with a box that shakes by less than a twentieth of its height, is not counted."""
     line = [(-10_000.0, 0.0), (10_000.0, 0.0)]
     assert count(line, [(0.0, offset) for offset in offsets]) == (0, 0)
 
@@ -80,6 +80,6 @@ def test_a_larger_picture_of_the_same_scene_counts_the_same(line: Path, path: Pa
     bigger = count(
         [(x * exact, y * exact) for x, y in line],
         [(x * exact, y * exact) for x, y in path],
-        height=50 * exact,
+        height=100 * exact,
     )
     assert count(line, path) == bigger

@@ -7,7 +7,7 @@ from edge.count.line import LineCounter
 
 # From the top to the bottom at x = 100: a walker's left hand points to the right half of the picture.
 LINE = [(100.0, 0.0), (100.0, 200.0)]
-HEIGHT = 50.0  # of a box, so that the dead band is 5 pixels
+HEIGHT = 100.0  # of a box, so that the dead band is 5 pixels
 
 
 def walk(

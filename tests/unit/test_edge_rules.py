@@ -5,7 +5,7 @@ import pytest
 
 from countline.errors import UsageError
 from countline.events import LineCrossed, LineShape, LineTotals, ZoneOccupancy, ZoneShape, ZoneVisit
-from edge.arrays import Tracks
+from edge.arrays import Spot, Tracks
 from edge.config import LineSettings, ZoneSettings
 from edge.count.rules import Moment, Rules, shapes
 
@@ -14,21 +14,21 @@ ZONE = ZoneShape("lobby", [(0.0, 0.0), (90.0, 0.0), (90.0, 200.0), (0.0, 200.0)]
 CLASSES = ("person", "dog")
 
 
-def tracks(x: float, *, track: int = 1, class_id: int = 0, ended: tuple[int, ...] = ()) -> Tracks:
-    """One confirmed track whose foot is at (x, 100)."""
+def tracks(x: float, at_ms: int, class_id: int = 0) -> Tracks:
+    """One confirmed track whose foot is settled at (x, 100)."""
     return Tracks(
-        xyxy=np.array([[x - 10, 50, x + 10, 100]], dtype=np.float32),
-        score=np.array([0.9], dtype=np.float32),
-        class_id=np.array([class_id], dtype=np.int16),
-        track_id=np.array([track], dtype=np.int64),
-        seen=np.array([True]),
-        confirmed=np.array([True]),
-        ended=ended,
+        xyxy=np.zeros((0, 4), dtype=np.float32),
+        score=np.zeros(0, dtype=np.float32),
+        class_id=np.zeros(0, dtype=np.int16),
+        track_id=np.zeros(0, dtype=np.int64),
+        seen=np.zeros(0, dtype=np.bool_),
+        confirmed=np.zeros(0, dtype=np.bool_),
+        settled=(Spot(1, at_ms, x, 100.0, 50.0, class_id, 0.9, confirmed=True),),
     )
 
 
 def walk(rules: Rules, *xs: float, class_id: int = 0) -> list[Moment]:
-    return [m for i, x in enumerate(xs) for m in rules.feed(tracks(x, class_id=class_id), i * 1_000)]
+    return [m for i, x in enumerate(xs) for m in rules.feed(tracks(x, i * 1_000, class_id), i * 1_000)]
 
 
 def crossings(moments: list[Moment]) -> list[LineCrossed]:
