@@ -74,7 +74,7 @@ function drawGrid({ left, width, most, y }) {
 function drawColumn({ top, bottom, height, step, y }, column, x) {
   const parts = [];
   const gap = column.coverage > 0 ? "gap partly" : "gap";
-  if (!column.isWhole) parts.push(shape("rect", { class: gap, x, y: top, width: step, height: bottom - top, fill: "url(#hatch)" }));
+  if (!column.isWhole && !column.isBefore) parts.push(shape("rect", { class: gap, x, y: top, width: step, height: bottom - top, fill: "url(#hatch)" }));
   for (const direction of ["in", "out"]) {
     if (!column[direction]) continue;
     const end = y(direction === "in" ? column[direction] : -column[direction]);

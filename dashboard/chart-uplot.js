@@ -100,7 +100,7 @@ export class UplotChart {
 
   // Lighter where only some of the cameras watched, or only part of the minute.
   #hatch(plot, colour) {
-    const gaps = this.#columns.filter((column) => !column.isWhole);
+    const gaps = this.#columns.filter((column) => !column.isWhole && !column.isBefore);
     this.#root.dataset.hatched = String(gaps.length);
     hatchColumns(plot, colour, gaps.filter((column) => column.coverage === 0), 1);
     hatchColumns(plot, colour, gaps.filter((column) => column.coverage > 0), 0.5);

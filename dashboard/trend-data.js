@@ -47,7 +47,7 @@ export class TrendData {
    * Makes the columns of the chart.
    * @param nowMs The server's time.
    * @param lines The lines to sum up: [{camera, line}].
-   * @returns {{startMs: number, in: number|null, out: number|null, coverage: number, isProvisional: boolean, isWhole: boolean}[]}
+   * @returns {{startMs: number, in: number|null, out: number|null, coverage: number, isProvisional: boolean, isBefore: boolean, isWhole: boolean}[]}
    */
   columns(nowMs, lines) {
     const lastMs = Math.floor(nowMs / MINUTE_MS) * MINUTE_MS;
@@ -96,27 +96,29 @@ export class TrendData {
     return sums;
   }
 
-  // Several cameras together are watched as much as the mean of them.
+  // Several cameras together are watched as much as the mean of those that were there.
   #watched(startMs, cameras) {
-    const each = cameras.map((camera) => this.#watchedBy(camera, startMs));
+    const each = cameras.map((camera) => this.#watchedBy(camera, startMs)).filter((one) => !one.isBefore);
     return {
       coverage: each.length ? each.reduce((sum, one) => sum + one.coverage, 0) / each.length : 0,
       isProvisional: each.some((one) => one.isProvisional),
+      isBefore: each.length === 0,
     };
   }
 
   // What a minute's settled panes say; those still to come are taken to be as good, until the server says otherwise.
   #watchedBy(camera, startMs) {
     if (startMs < this.#panesFromMs) return this.#coverage.get(keyOf(camera, startMs)) ?? { coverage: 0, isProvisional: false };
-    let [settled, coverage, all] = [0, 0, 0];
+    let [settled, coverage, all, before] = [0, 0, 0, 0];
     for (let at = startMs; at < startMs + MINUTE_MS; at += this.#paneMs) {
       all++;
       const pane = this.#paneCoverage.get(keyOf(camera, at));
-      if (!pane || pane.isProvisional) continue;
+      if (pane?.isBefore) before++;
+      if (!pane || pane.isProvisional || pane.isBefore) continue;
       settled++;
       coverage += pane.coverage;
     }
-    return { coverage: settled ? coverage / settled : 1, isProvisional: settled < all };
+    return { coverage: settled ? coverage / settled : 1, isProvisional: settled + before < all, isBefore: before === all };
   }
 }
 
@@ -124,14 +126,16 @@ function coverageOf(answer) {
   const found = new Map();
   for (const camera of answer.cameras) {
     answer.start_ms.forEach((startMs, i) => {
-      const watched = { startMs, coverage: camera.coverage[i] ?? 0, isProvisional: camera.status[i] === "provisional" };
+      const status = camera.status[i];
+      // "none": before the camera was ever heard of. Nobody was blind then.
+      const watched = { startMs, coverage: camera.coverage[i] ?? 0, isProvisional: status === "provisional", isBefore: status === "none" };
       found.set(keyOf(camera.camera, startMs), watched);
     });
   }
   return found;
 }
 
-function column(startMs, sum, { coverage, isProvisional }) {
+function column(startMs, sum, { coverage, isProvisional, isBefore }) {
   const isBlank = !sum && coverage === 0;
   return {
     startMs,
@@ -139,6 +143,7 @@ function column(startMs, sum, { coverage, isProvisional }) {
     out: isBlank ? null : (sum?.out ?? 0),
     coverage,
     isProvisional,
+    isBefore,
     isWhole: coverage >= WHOLE_COVERAGE,
   };
 }

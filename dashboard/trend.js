@@ -116,9 +116,10 @@ export class TrendPanel {
     const sum = (direction) => this.#columns.reduce((total, column) => total + (column[direction] ?? 0), 0);
     setNumber(byId("trend-in"), number(sum("in")));
     setNumber(byId("trend-out"), number(sum("out")));
-    const whole = this.#columns.filter((column) => column.isWhole).length;
+    const known = this.#columns.filter((column) => !column.isBefore);
+    const whole = known.filter((column) => column.isWhole).length;
     const hovered = this.#columns[this.#hovered];
-    const summary = `${number(whole)} of ${number(this.#columns.length)} minutes fully watched`;
+    const summary = `${number(whole)} of ${number(known.length)} minutes fully watched`;
     setText(byId("trend-readout"), hovered ? readout(hovered) : summary);
     if (this.#details.open) this.#writeTable();
   }
@@ -141,11 +142,13 @@ export class TrendPanel {
 const count = (n) => (n === null ? "–" : number(n));
 
 function watched(column) {
+  if (column.isBefore) return "no camera yet";
   return column.isProvisional ? "still counting" : share(column.coverage);
 }
 
 function readout(column) {
   const span = `${minuteTime(column.startMs)} to ${minuteTime(column.startMs + MINUTE_MS)}`;
+  if (column.isBefore) return `${span} · no camera yet`;
   if (column.in === null) return `${span} · not watched`;
   const state = column.isProvisional ? "still counting" : `watched ${share(column.coverage)}`;
   return `${span} · ▲ ${number(column.in)} · ▼ ${number(column.out)} · ${state}`;
