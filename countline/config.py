@@ -82,6 +82,11 @@ def environment(name: str) -> str | None:
     return os.environ.get(name)
 
 
+def set_default_environment(name: str, value: str) -> None:
+    """Set a variable that a library reads, unless a person has set it."""
+    os.environ.setdefault(name, value)
+
+
 def load(path: Path, into: type[T], environ: Mapping[str, str] | None = None) -> T:
     """Read a YAML file and the environment into a settings Struct.
 

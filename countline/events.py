@@ -120,6 +120,24 @@ class CountDelta(Event, frozen=True, tag="count_delta"):
     to_ms: EpochMs
 
 
+class VisitDelta(Event, frozen=True, tag="visit_delta"):
+    """`n` visits rolled into one event: how long each lasted was given up, how long they all lasted was not.
+
+    Attributes:
+        n: How many visits ended, at least one.
+        dwell_sum_ms: How long they lasted together.
+        from_ms: When the first of them ended.
+        to_ms: When the last of them ended.
+    """
+
+    zone: Name
+    cls: Label
+    n: Positive
+    dwell_sum_ms: DurationMs
+    from_ms: EpochMs
+    to_ms: EpochMs
+
+
 class CameraState(StrEnum):
     """Whether a camera's picture can be counted on right now."""
 
@@ -219,7 +237,9 @@ class CameraConfigured(Event, frozen=True, tag="camera_configured"):
     preview: bool = False
 
 
-AnyEvent = LineCrossed | ZoneOccupancy | ZoneVisit | CountDelta | Heartbeat | Drift | CameraConfigured
+AnyEvent = (
+    LineCrossed | ZoneOccupancy | ZoneVisit | CountDelta | VisitDelta | Heartbeat | Drift | CameraConfigured
+)
 
 
 class Envelope(Struct, frozen=True):

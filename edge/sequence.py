@@ -10,7 +10,9 @@ from countline.events import (
     Envelope,
     Heartbeat,
     LineCrossed,
+    VisitDelta,
     ZoneOccupancy,
+    ZoneVisit,
 )
 from edge.count.rules import Moment
 
@@ -48,45 +50,60 @@ class Sequencer:
 def fold(moments: Iterable[Moment]) -> list[Moment]:
     """Make many waiting events of one camera few, without changing any total.
 
-    Crossings become one `CountDelta` per line, direction and class, touching heartbeats become one, and of a zone's
-    occupancy only the newest stays. Visits and all else stay as they are. What goes is detail in time.
+    Crossings become one `CountDelta` per line, direction and class, visits one `VisitDelta` per zone and class, touching
+    heartbeats become one, and of a zone's occupancy only the newest stays. What goes is detail in time.
     """
-    deltas: dict[tuple[str, str, str], CountDelta] = {}
+    counts: dict[tuple[str, ...], CountDelta] = {}
+    visits: dict[tuple[str, ...], VisitDelta] = {}
     occupancy: dict[str, Moment] = {}
     heartbeat: tuple[int, Heartbeat] | None = None
     kept: list[Moment] = []
     for at_ms, event in moments:
         match event:
-            case LineCrossed():
-                _add(deltas, CountDelta(event.line, event.direction, event.cls, 1, at_ms, at_ms))
-            case CountDelta():
-                _add(deltas, event)
+            case LineCrossed() | CountDelta():
+                count = _as_count(at_ms, event)
+                key = (count.line, count.direction, count.cls)
+                counts[key] = _both_counts(counts[key], count) if key in counts else count
+            case ZoneVisit() | VisitDelta():
+                visit = _as_visits(at_ms, event)
+                key = (visit.zone, visit.cls)
+                visits[key] = _both_visits(visits[key], visit) if key in visits else visit
             case Heartbeat():
                 heartbeat = (at_ms, _joined(heartbeat[1], event) if heartbeat else event)
             case ZoneOccupancy():
                 occupancy[event.zone] = (at_ms, event)
             case _:
                 kept.append((at_ms, event))
-    kept += [(delta.to_ms, delta) for delta in deltas.values()]
+    kept += [(delta.to_ms, delta) for delta in (*counts.values(), *visits.values())]
     kept += occupancy.values()
     kept.sort(key=lambda moment: moment[0])
     # Last, because it says that everything before it is on its way.
     return [*kept, heartbeat] if heartbeat else kept
 
 
-def _add(deltas: dict[tuple[str, str, str], CountDelta], more: CountDelta) -> None:
-    key = (more.line, more.direction, more.cls)
-    before = deltas.get(key)
-    if before:
-        more = CountDelta(
-            more.line,
-            more.direction,
-            more.cls,
-            before.n + more.n,
-            min(before.from_ms, more.from_ms),
-            max(before.to_ms, more.to_ms),
-        )
-    deltas[key] = more
+def _as_count(at_ms: int, event: LineCrossed | CountDelta) -> CountDelta:
+    if isinstance(event, CountDelta):
+        return event
+    return CountDelta(event.line, event.direction, event.cls, 1, at_ms, at_ms)
+
+
+def _as_visits(at_ms: int, event: ZoneVisit | VisitDelta) -> VisitDelta:
+    if isinstance(event, VisitDelta):
+        return event
+    return VisitDelta(event.zone, event.cls, 1, event.dwell_ms, at_ms, at_ms)
+
+
+def _both_counts(one: CountDelta, other: CountDelta) -> CountDelta:
+    from_ms, to_ms = min(one.from_ms, other.from_ms), max(one.to_ms, other.to_ms)
+    return msgspec.structs.replace(one, n=one.n + other.n, from_ms=from_ms, to_ms=to_ms)
+
+
+def _both_visits(one: VisitDelta, other: VisitDelta) -> VisitDelta:
+    from_ms, to_ms = min(one.from_ms, other.from_ms), max(one.to_ms, other.to_ms)
+    dwell_sum_ms = one.dwell_sum_ms + other.dwell_sum_ms
+    return msgspec.structs.replace(
+        one, n=one.n + other.n, dwell_sum_ms=dwell_sum_ms, from_ms=from_ms, to_ms=to_ms
+    )
 
 
 def _joined(first: Heartbeat, second: Heartbeat) -> Heartbeat:

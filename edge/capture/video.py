@@ -20,6 +20,7 @@ import numpy as np
 
 from countline.backoff import Backoff
 from countline.clock import Clock
+from countline.config import set_default_environment
 from countline.errors import Unavailable, UsageError
 from countline.telemetry import Log, mask
 from edge.capture.folder import to_size
@@ -365,6 +366,8 @@ def _sane_fps(fps: float) -> float:
 
 def _hush() -> None:
     """Keep OpenCV from writing to standard error: we say in our own words what is wrong, and never a login."""
+    # FFmpeg itself writes to the terminal too.
+    set_default_environment("OPENCV_FFMPEG_LOGLEVEL", "-8")
     log = getattr(cv2.utils, "logging", None)  # OpenCV 5 has moved it
     if log is not None:
         log.setLogLevel(log.LOG_LEVEL_SILENT)

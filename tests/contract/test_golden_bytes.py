@@ -37,6 +37,7 @@ EVENTS: dict[str, ev.AnyEvent] = {
         fps=7.5,
         preview=True,
     ),
+    "visit_delta": ev.VisitDelta("lobby", "person", 3, 24_000, 1_700_000_000_000, 1_700_000_060_000),
 }
 
 

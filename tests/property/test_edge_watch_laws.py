@@ -5,7 +5,16 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countline.events import CountDelta, Direction, Heartbeat, LineCrossed, LineTotals, ZoneOccupancy
+from countline.events import (
+    CountDelta,
+    Direction,
+    Heartbeat,
+    LineCrossed,
+    LineTotals,
+    VisitDelta,
+    ZoneOccupancy,
+    ZoneVisit,
+)
 from edge.sequence import fold
 from edge.watch import Watch
 
@@ -57,7 +66,19 @@ occupancies = st.tuples(
 )
 
 
-@given(st.lists(st.one_of(crossings, occupancies), max_size=60))
+stays = st.tuples(
+    st.integers(0, 10_000),
+    st.builds(
+        ZoneVisit,
+        st.sampled_from(["x", "y"]),
+        st.sampled_from(["person", "car"]),
+        st.just(1),
+        st.integers(0, 9_000),
+    ),
+)
+
+
+@given(st.lists(st.one_of(crossings, occupancies, stays), max_size=60))
 def test_folding_keeps_every_total_however_often_it_is_done(moments: list) -> None:
     """What is folded counts the same per line, direction and class, and folding again changes nothing."""
 
@@ -68,11 +89,17 @@ def test_folding_keeps_every_total_however_often_it_is_done(moments: list) -> No
                 counted[event.line, event.direction, event.cls] += 1
             elif isinstance(event, CountDelta):
                 counted[event.line, event.direction, event.cls] += event.n
+            elif isinstance(event, ZoneVisit):
+                counted[event.zone, event.cls, "visits"] += 1
+                counted[event.zone, event.cls, "ms"] += event.dwell_ms
+            elif isinstance(event, VisitDelta):
+                counted[event.zone, event.cls, "visits"] += event.n
+                counted[event.zone, event.cls, "ms"] += event.dwell_sum_ms
         return counted
 
     folded = fold(moments)
     assert totals(folded) == totals(moments)
-    assert len(folded) <= 8 + 2
+    assert len(folded) <= 8 + 4 + 2
     assert totals(fold(folded)) == totals(moments)
     half = len(moments) // 2
     assert totals(fold([*fold(moments[:half]), *moments[half:]])) == totals(moments)

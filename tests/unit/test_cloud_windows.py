@@ -4,7 +4,16 @@ import pytest
 
 from cloud.watermark import MAX_STRETCHES, Stretches, advance, panes_between, portion
 from cloud.windows import ALL_CLASSES, CameraWindows, Liveness, PaneChange, PaneStatus, WindowConfig
-from countline.events import CountDelta, Direction, Drift, Envelope, Heartbeat, ZoneOccupancy, ZoneVisit
+from countline.events import (
+    CountDelta,
+    Direction,
+    Drift,
+    Envelope,
+    Heartbeat,
+    VisitDelta,
+    ZoneOccupancy,
+    ZoneVisit,
+)
 from tests import seed
 
 CONFIG = WindowConfig()
@@ -128,6 +137,14 @@ def test_cloud_occupancy_is_weighted_by_time(windows, device):
     assert (tally["person"].weighted_ms, tally["dog"].last_n) == (16_000, 1)
     assert (tally["person"].visits, tally["person"].dwell_ms) == (1, 4_000)
     assert windows.view().occupancy == {"lobby": {"person": 1, "dog": 1}}
+
+
+def test_cloud_rolled_up_visits_count_as_many_as_they_are(windows, device):
+    """Visits that a full disk has rolled into one event keep their number and their time."""
+    event = VisitDelta("lobby", "person", 3, 24_000, T0 + 1_000, T0 + 12_000)
+    panes = live(windows, device.event(T0 + 12_000, event))
+    tally = {cell.cls: cell.tally for cell in panes[T0 + 10_000].zones}["person"]
+    assert (tally.visits, tally.dwell_ms) == (3, 24_000)
 
 
 def test_cloud_a_started_agent_has_empty_zones(windows, device):
