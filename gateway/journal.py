@@ -47,17 +47,6 @@ CREATE TABLE IF NOT EXISTS devices (
     state BLOB NOT NULL,
     PRIMARY KEY (site, device)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS dead_letters (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    received_at_ms INTEGER NOT NULL,
-    topic TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    payload BLOB NOT NULL,
-    site TEXT,
-    device TEXT,
-    epoch INTEGER,
-    seq INTEGER
-) STRICT;
 """
 )
 
