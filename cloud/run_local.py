@@ -6,6 +6,7 @@ moved on, so they are thrown away and restored from the last commit before the s
 
 import contextlib
 import sqlite3
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -31,6 +32,8 @@ NOTE_EVERY_S = 2.0
 # How often it tells the journal how far it has come. That needs the disk, and nothing waits for it: the journal keeps
 # what was read for days.
 REPORT_EVERY_S = 30.0
+# A reader of the store holds a checkpoint up for milliseconds; a stop does not wait longer than this many polls.
+LAST_REPORT_TRIES = 15
 # The same trouble is said at most this often.
 REPEAT_LOG_S = 30.0
 
@@ -160,11 +163,23 @@ class Worker:
         self._store.note(WorkerNote(self._clock.now_ms(), self._last_commit_ms, behind))
         self._report()
 
-    def _report(self) -> None:
+    def _report(self) -> bool:
         """Tell the journal what it need not keep: only what not even a power cut takes from the store."""
-        if self._clock.monotonic_s() >= self._next_report_s and self._store.make_durable():
-            self._next_report_s = self._clock.monotonic_s() + REPORT_EVERY_S
-            self._reader.report(self._process.position)
+        if self._clock.monotonic_s() < self._next_report_s or not self._store.make_durable():
+            return False
+        self._next_report_s = self._clock.monotonic_s() + REPORT_EVERY_S
+        self._reader.report(self._process.position)
+        return True
+
+    def finish(self) -> None:
+        """Report once more before the end, if the store's readers let it be made durable within a moment."""
+        self._next_report_s = 0.0
+        pause = threading.Event()
+        with contextlib.suppress(Unavailable):
+            for _ in range(LAST_REPORT_TRIES):
+                if self._report():
+                    return
+                pause.wait(POLL_S)
 
 
 @contextlib.contextmanager
@@ -205,6 +220,7 @@ def run(settings: WorkerSettings, stop: Stop, clock: Clock | None = None) -> Non
         try:
             _log.info("worker started", store=settings.store_path)
             _follow(worker, stop, backoff)
+            worker.finish()
         finally:
             worker.close()
     _log.info("worker stopped")
