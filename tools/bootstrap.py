@@ -12,6 +12,8 @@ with its hash in `requirements/`. When nothing has changed since the last run it
 import contextlib
 import fcntl
 import hashlib
+import importlib.metadata
+import importlib.util
 import json
 import os
 import pathlib
@@ -51,21 +53,22 @@ def install(wanted: str) -> int:
     chosen = max(wanted, installed, key=SETS.index)
     if not is_usable():
         say(f"making .venv with Python {sys.version.split()[0]}")
-        try:
-            import ensurepip  # noqa: F401, PLC0415 - Debian ships Python without it
-        except ImportError:
+        has_own_pip = not can_lend_pip()
+        if has_own_pip and not can_make_pip():
             return fail(
                 "this Python cannot make a virtual environment: install its venv package "
                 "(on Debian or Ubuntu: apt-get install python3-venv) or name another one (make PYTHON=/path/to/python3)"
             )
-        venv.EnvBuilder(with_pip=True, clear=True, symlinks=True).create(VENV)
+        venv.EnvBuilder(with_pip=has_own_pip, clear=True, symlinks=True).create(VENV)
     STAMP.unlink(missing_ok=True)
     lock = ROOT / "requirements" / f"{chosen}.txt"
     count = sum("==" in line and not line.startswith(" ") for line in lock.read_text("utf-8").splitlines())
     python = str(VENV / "bin" / "python")
     say("installing uv, the package installer, at its pinned version")
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
-    if run([*pip, "-r", str(ROOT / "requirements" / "uv.txt")]):
+    # The machine's own pip, if it has one: making one for .venv only to fetch another installer takes seconds.
+    pip = [sys.executable, "-m", "pip", "--python", python] if can_lend_pip() else [python, "-m", "pip"]
+    options = ["install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
+    if run([*pip, *options, "-r", str(ROOT / "requirements" / "uv.txt")]):
         return fail("pip could not install uv; the lines above say why. Is there a network?")
     say(f"installing {count} pinned packages from requirements/{lock.name} (each checked against its hash)")
     uv = [python, "-m", "uv", "pip"]
@@ -89,6 +92,20 @@ def install(wanted: str) -> int:
     STAMP.write_text(json.dumps({"set": chosen, "digest": digest(chosen)}), encoding="utf-8")
     say(f"ready after {time.monotonic() - started_s:.0f} s")
     return 0
+
+
+def can_lend_pip() -> bool:
+    """Say whether the Python that runs this has a pip that can install into another environment (22.3 can)."""
+    try:
+        version = importlib.metadata.version("pip")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) >= (22, 3)
+
+
+def can_make_pip() -> bool:
+    """Say whether this Python can put a pip into a new environment; Debian ships it without."""
+    return importlib.util.find_spec("ensurepip") is not None
 
 
 def is_current(wanted: str) -> bool:
