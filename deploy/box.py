@@ -25,6 +25,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
+from countline.clock import SystemClock
 from countline.config import MqttSettings
 from countline.errors import UsageError
 from countline.service import Part, Stop, Supervisor
@@ -45,6 +46,9 @@ LEFTOVER_PATIENCE_S = 10.0
 # Parts drain in a fraction of this; a part that takes longer gets a signal, and after as long again it is ended by force.
 DRAIN_S = {"edge": 2.0, "gateway": 2.0, "worker": 1.0, "api": 1.0, "broker": 0.5}
 STATUS_EVERY_S = 2.0
+HEARD_EVERY_S = 0.1
+# A camera that is not heard of by then, though the page is there, is for the page to show.
+HEARD_PATIENCE_S = 20.0
 _ANSWER_TIMEOUT_S = 2.0
 _MAX_ANSWER_BYTES = 1_000_000
 _MAX_PORT_TRIES = 20
@@ -148,11 +152,13 @@ async def _run(
 
 
 async def _show(box: BoxSettings, stop: Stop, console: Console, options: Options) -> None:
-    """Announce the page once it answers; on a terminal go on with one line of what is happening."""
+    """Announce the page once it shows the cameras; on a terminal go on with one line of what is happening."""
     url = page_url(box)
-    # Nobody tells us when another process begins to listen.
-    while not await asyncio.to_thread(is_listening, _reachable(box.api.host), box.api.port):  # noqa: ASYNC110
-        await asyncio.sleep(0.1)
+    began_ms = SystemClock().now_ms()
+    tries = round(HEARD_PATIENCE_S / HEARD_EVERY_S)
+    while not stop.is_requested() and not await asyncio.to_thread(_is_live, box, began_ms, patient=tries > 0):
+        tries -= 1
+        await asyncio.sleep(HEARD_EVERY_S)
     if stop.is_requested():
         return  # Something could not start, and said so: it must not read as if all were well.
     terminal.banner(console, url, facts(box, options), title=options.title)
@@ -168,6 +174,18 @@ async def _show(box: BoxSettings, stop: Stop, console: Console, options: Options
             await asyncio.wait({stopped}, timeout=STATUS_EVERY_S)
         status.update("stopping: the edge first, then what it delivers to")
         await asyncio.Event().wait()
+
+
+def _is_live(box: BoxSettings, began_ms: int, *, patient: bool) -> bool:
+    """Say whether the page answers and, as long as we are patient, whether each camera has been heard of.
+
+    A camera that cannot be counted ends the box with a sentence; "is counting" must not stand before it.
+    """
+    answer = _ask(box, "/v1/cameras")
+    if answer is None or not patient:
+        return answer is not None
+    heard = {one.get("camera") for one in answer.get("cameras", []) if one.get("last_seen_ms", 0) >= began_ms}
+    return heard >= {camera.name for camera in box.cameras}
 
 
 def facts(box: BoxSettings, options: Options) -> list[tuple[str, str]]:
