@@ -1,16 +1,25 @@
 """Settings of an edge agent: its cameras, lines, zones and detector."""
 
+import difflib
 import itertools
 import re
 from pathlib import PurePath
+from typing import TYPE_CHECKING, Annotated
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
+from msgspec.structs import force_setattr
 
 from countline.config import MqttSettings
 from countline.events import Label, Name, Point
 
 MAX_CAMERAS = 64
 MAX_LINES = 256
+
+if TYPE_CHECKING:
+    Source = str
+else:
+    # In YAML a USB camera's number is a number. It is text from `CameraSettings.__post_init__` on, so code reads text.
+    Source = str | Annotated[int, Meta(ge=0)]
 
 
 class LineSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,11 +95,12 @@ class CameraSettings(Struct, frozen=True, forbid_unknown_fields=True):
         loop: Begin a file again at its end.
         realtime: Play a file at its own speed, as a camera would; false is as fast as possible.
         size: Width and height of the picture, for `mot:`, which has none.
-        fps: Frame rate of a folder or `mot:`; of a video only if its file does not say.
+        fps: Frame rate of a folder (0 takes 10) or `mot:` (0 takes 25); of a video only if its file does not say
+            (0 takes 25).
     """
 
     name: Name
-    source: str
+    source: Source
     lines: list[LineSettings] = []
     zones: list[ZoneSettings] = []
     classes: list[Label] = field(default_factory=lambda: ["person"])
@@ -102,6 +112,7 @@ class CameraSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Refuse what can't be counted."""
+        force_setattr(self, "source", str(self.source))
         if not self.source:
             raise ValueError(f"camera {self.name!r} has no source")
         if not self.classes:
@@ -110,6 +121,19 @@ class CameraSettings(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"camera {self.name!r} has more than {MAX_LINES} lines and zones")
         check_unique("line", [line.name for line in self.lines])
         check_unique("zone", [zone.name for zone in self.zones])
+        for what, shapes in (("line", self.lines), ("zone", self.zones)):
+            for shape in shapes:
+                self._check_classes(f"{what} {shape.name!r}", shape.classes)
+
+    def _check_classes(self, what: str, classes: list[Label]) -> None:
+        """Refuse a class that the camera does not detect: it would silently count nothing."""
+        for cls in classes:
+            if cls not in self.classes:
+                near = difflib.get_close_matches(cls, self.classes, n=1)
+                hint = f"did you mean {near[0]!r}? " if near else ""
+                raise ValueError(
+                    f"{what} counts {cls!r}, which camera {self.name!r} does not detect: {hint}It detects {', '.join(self.classes)}"
+                )
 
 
 class DetectorSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -142,8 +166,10 @@ class DetectorSettings(Struct, frozen=True, forbid_unknown_fields=True):
 class PreviewSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Pictures for the page. Off by default: then no picture ever leaves the agent's memory.
 
+    The agent serves them on loopback only; the API hands them on to whoever may see the page.
+
     Attributes:
-        enabled: Serve the newest picture of each camera to this machine.
+        enabled: Show the newest picture of each camera on the page.
         port: On loopback; 0 takes a free one.
         max_fps: Pictures per second at most.
         max_width: Larger pictures are scaled down, pixels.
