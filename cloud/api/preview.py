@@ -14,6 +14,8 @@ TIMEOUT_S = 5.0
 MAX_CONNECTIONS = 64
 # A full HD picture has about 500 kB.
 MAX_BYTES = 8_000_000
+# How to get pictures where there are none.
+HINT = "Start with `--preview`, or set `enabled: true` under `preview` in the settings."
 
 
 class PreviewProxy:
@@ -41,7 +43,7 @@ class PreviewProxy:
             Problem: There is none, or the agent does not answer.
         """
         if not self._url:
-            raise Problem(404, "No picture is served here.", "Set `preview` of the camera to true.")
+            raise Problem(404, "No picture is served here.", HINT)
         request = self._client.build_request(
             "GET", f"{self._url}/cameras/{camera}/preview", params={"after": after}
         )
@@ -60,9 +62,7 @@ class PreviewProxy:
         if reply.status_code == 204:
             return Response(status_code=204, headers={"Cache-Control": "no-store"})
         if reply.status_code == 404:
-            raise Problem(
-                404, f"The agent has no picture of {camera}.", "Set `preview` of the camera to true."
-            )
+            raise Problem(404, f"The agent has no picture of {camera}.", HINT)
         raise Problem(503, f"The agent answered {reply.status_code}.", "Its log says why.")
 
 

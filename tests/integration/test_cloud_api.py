@@ -278,3 +278,12 @@ def test_cloud_api_port_in_use_is_said_in_a_sentence(api_settings):
     assert str(refused.value) == (
         f"port {api_settings.port} is in use on 127.0.0.1: stop what runs there or choose another with --port"
     )
+
+
+def test_cloud_api_without_pictures_says_how_to_get_them(api_settings):
+    """A camera whose pictures are not served is answered with the settings that would serve them."""
+    with serving(api_settings) as url, httpx.Client(base_url=url) as client:
+        reply = client.get(f"/v1/cameras/{CAMERA}/preview?after=0")
+    assert reply.status_code == 404
+    assert "--preview" in reply.json()["hint"]
+    assert "`enabled: true` under `preview`" in reply.json()["hint"]
