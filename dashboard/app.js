@@ -2,7 +2,7 @@
 
 import { CameraPanel } from "./camera.js";
 import { byId, oncePerFrame, setHidden, setNumber, setText } from "./dom.js";
-import { clockTime, number, setTimezone, since, timezone } from "./format.js";
+import { clockTime, number, setTimezone, signed, since, timezone } from "./format.js";
 import { Live } from "./live.js";
 import { Model } from "./model.js";
 import { TrendPanel } from "./trend.js";
@@ -98,7 +98,7 @@ function renderHeader() {
   const totals = model.totals();
   setNumber(byId("total-in"), number(totals.in));
   setNumber(byId("total-out"), number(totals.out));
-  setNumber(byId("total-inside"), number(totals.in - totals.out));
+  setNumber(byId("total-net"), signed(totals.in - totals.out));
   document.title = `▲ ${number(totals.in)} ▼ ${number(totals.out)} · ${sites.join(", ") || "Countline"}`;
 }
 

@@ -1,6 +1,7 @@
 // Words and numbers as people read them, in the site's time zone and the visitor's language.
 
 const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
+const difference = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0, signDisplay: "exceptZero" });
 const tenth = new Intl.NumberFormat(undefined, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const percent = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 0 });
 const percentTenth = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 1 });
@@ -28,6 +29,8 @@ export const timezone = () => zone;
 export const clockTime = (ms) => seconds.format(ms);
 export const minuteTime = (ms) => minutes.format(ms);
 export const number = (n) => whole.format(n);
+/** Writes a difference with its sign: +3, 0, -1. */
+export const signed = (n) => difference.format(n);
 export const decimal = (n) => tenth.format(n);
 
 /** Writes a share; never rounds 99.96 % up to a full 100 %. */

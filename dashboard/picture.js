@@ -202,6 +202,8 @@ export class Picture {
     for (const zone of this.#camera.zones) drawZone(pen, view, zone);
     const isFresh = performance.now() - this.#shownMs < OLD_AFTER_MS;
     if (isFresh) for (const track of this.#tracks) drawTrack(pen, view, track);
+    // Names stay readable where many people are: no track's number covers one.
+    for (const zone of this.#camera.zones) nameZone(pen, view, zone);
     for (const line of this.#camera.lines) drawLine(pen, view, line, this.#glow(line.name));
     for (const line of this.#camera.lines) drawSides(pen, view, line, line.points.map((point) => place(view, point)));
     if (this.#flashes.size) this.#paintSoon();
@@ -250,7 +252,10 @@ function drawZone(pen, view, zone) {
   pen.strokeStyle = "rgba(255, 255, 255, 0.75)";
   pen.stroke();
   pen.setLineDash([]);
-  chip(pen, view, zone.name, [middle(points)], { weight: 500 });
+}
+
+function nameZone(pen, view, zone) {
+  chip(pen, view, zone.name, [place(view, middle(zone.points))], { weight: 500 });
 }
 
 function drawTrack(pen, view, track) {

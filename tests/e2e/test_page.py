@@ -55,12 +55,24 @@ async def test_numbers_change_when_somebody_crosses(open_box: OpenBox, visit: Vi
     await expect(kerb.locator('[data-part="last-in"]')).to_have_text("2 last min")
     await expect(page.locator('[data-line="crossing"] [data-part="in"]')).to_have_text("0")
     await expect(page.locator("#total-in")).to_have_text("2")
-    await expect(page.locator("#total-inside")).to_have_text("1")
+    await expect(page.locator("#total-net")).to_have_text("+1")
     await expect(page.locator("#trend-in")).to_have_text("2")
     await expect(page.locator("canvas[data-last-flash]").first).to_have_attribute(
         "data-last-flash", re.compile("kerb")
     )
     assert await page.evaluate("document.body.dataset.transport") == "websocket"
+
+
+async def test_net_of_all_lines_has_its_sign(open_box: OpenBox, visit: Visit) -> None:
+    """In minus out is a difference, not a number of people: it says its sign, and may be below zero."""
+    box = open_box()
+    page = (await visit(box.url)).page
+    await is_live(page)
+    net = page.locator("#total-net")
+    await expect(net).to_have_text("0")
+    box.cross("plaza", "kerb", "out")
+    await expect(net).to_have_text("-1")
+    await expect(page.locator(".total", has=net)).to_contain_text("Net")
 
 
 async def test_picture_is_drawn_with_its_lines(open_box: OpenBox, visit: Visit) -> None:
@@ -80,6 +92,31 @@ async def test_picture_is_drawn_with_its_lines(open_box: OpenBox, visit: Visit) 
         "c => new Set(new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer)).size"
     )
     assert colours > 100
+
+
+async def test_names_are_drawn_above_the_numbers_of_tracks(open_box: OpenBox, visit: Visit) -> None:
+    """Where somebody stands in a zone or on a line, its name is still read."""
+    box = open_box()
+
+    async def listen(page: Page) -> None:
+        # A picture begins each painting, so these are the words of the last one, in their order.
+        await page.add_init_script(
+            "window.words = []; const pen = CanvasRenderingContext2D.prototype; const { drawImage, fillText } = pen;"
+            "pen.drawImage = function (...all) { window.words = []; drawImage.apply(this, all); };"
+            "pen.fillText = function (...all) { window.words.push(all[0]); fillText.apply(this, all); };"
+        )
+
+    page = (await visit(box.url, listen)).page
+    await is_live(page)
+    words: list[str] = []
+    for index in range(1, 60):
+        frame, _ = drawn(index)
+        box.show("plaza", frame, [{"id": 4711, "cls": "person", "conf": 0.9, "box": [250, 440, 290, 520]}])
+        await page.wait_for_timeout(100)
+        words = await page.evaluate("window.words")
+        if "4711" in words:
+            break
+    assert {"plaza", "kerb", "crossing"} <= set(words[words.index("4711") :])
 
 
 async def test_page_recovers_when_the_server_restarts(open_box: OpenBox, visit: Visit) -> None:
