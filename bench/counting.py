@@ -158,8 +158,8 @@ def _size(home: Path) -> tuple[int, int, float] | None:
     if description.exists():
         parsed = configparser.ConfigParser()
         parsed.read(description)
-        sequence = parsed["Sequence"]
-        return sequence.getint("imWidth"), sequence.getint("imHeight"), sequence.getfloat("frameRate")
+        about = parsed["Sequence"]
+        return int(about["imWidth"]), int(about["imHeight"]), float(about["frameRate"])
     return SEQUENCES.get(home.name)
 
 
