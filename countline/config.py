@@ -26,14 +26,15 @@ ENVIRONMENT_PREFIX = "COUNTLINE__"
 _PATH_STEP = re.compile(r"\.([A-Za-z_][\w-]*)|\[(\d+|\.\.\.)\]")
 _UNKNOWN_KEY = re.compile(r"unknown field `(?P<key>[^`]*)`")
 _AT_PATH = re.compile(r" - at `(?P<path>[^`]*)`$")
+_QUOTED = re.compile(r"`([a-z]+(?: \| [a-z]+)*)`")
 _WORDS = {
-    "`int`": "a whole number",
-    "`float`": "a number",
-    "`str`": "text",
-    "`bool`": "true or false",
-    "`array`": "a list",
-    "`object`": "a group of keys",
-    "`null`": "nothing",
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a group of keys",
+    "null": "nothing",
 }
 
 Path_ = tuple[str | int, ...]
@@ -120,6 +121,7 @@ def parse(text: str, into: type[T], source: str, environ: Mapping[str, str]) -> 
         values: Any = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UsageError(_yaml_message(source, error)) from error
+    _check_keys(node, source)
     values = {} if values is None else values
     if not isinstance(values, dict):
         raise UsageError(
@@ -145,6 +147,34 @@ def _yaml_message(source: str, error: yaml.YAMLError) -> str:
     line = f":{mark.line + 1}" if mark else ""
     problem = getattr(error, "problem", None) or "unreadable"
     return f"{source}{line}: this is not valid YAML: {problem}."
+
+
+def _check_keys(root: yaml.Node | None, source: str) -> None:
+    """Refuse a key that stands twice in one group: YAML would silently take the last."""
+    waiting, seen = [] if root is None else [root], set[int]()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue  # an alias leads to a node that was looked at
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            _check_group(node, source)
+            waiting += [value for _, value in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+
+
+def _check_group(group: yaml.MappingNode, source: str) -> None:
+    first: dict[str, int] = {}
+    for key, _ in group.value:
+        if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+            continue
+        line = key.start_mark.line + 1
+        if key.value in first:
+            raise UsageError(
+                f"{source}:{line}: the key `{key.value}` stands here again, first in line {first[key.value]}: keep one of the two."
+            )
+        first[key.value] = line
 
 
 def _overrides(environ: Mapping[str, str]) -> dict[str, tuple[Path_, Any]]:
@@ -202,11 +232,16 @@ def _message(
     if unknown:
         path = (*path, unknown["key"])
         problem = _unknown_key_problem(unknown["key"], _keys_at(into, path[:-1]))
-    for word, plain in _WORDS.items():
-        problem = problem.replace(word, plain)
+    problem = _QUOTED.sub(_plainly, problem)
     name = next((name for name, (steps, _) in overrides.items() if steps[: len(path)] == path), None)
     where = f"The environment variable {name}" if name else f"{source}:{_line(node, path)}"
     return f"{where}: {_dotted(path)}: {problem[:1].lower()}{problem[1:]}."
+
+
+def _plainly(quoted: re.Match[str]) -> str:
+    """Say a type, or one of some, in plain words; what else is quoted stays as it is."""
+    kinds = quoted[1].split(" | ")
+    return " or ".join(_WORDS[kind] for kind in kinds) if _WORDS.keys() >= set(kinds) else quoted[0]
 
 
 def _unknown_key_problem(key: str, allowed: list[str]) -> str:

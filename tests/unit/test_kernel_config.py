@@ -55,6 +55,30 @@ def test_a_typo_in_a_list_names_its_entry():
     assert "there is no such key; did you mean `fps`?" in _mistake(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            "mqtt: {port: 1}\nname: a\nmqtt: {port: 2}\n",
+            "c.yaml:3: the key `mqtt` stands here again, first in line 1",
+        ),
+        (
+            "cameras:\n- source: a\n  source: b\n",
+            "c.yaml:3: the key `source` stands here again, first in line 2",
+        ),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(text: str, sentence: str):
+    """YAML would take the last one silently; here the file, the line and the key are named."""
+    assert _mistake(text).startswith(sentence)
+
+
+def test_an_anchor_that_is_used_twice_is_no_key_twice():
+    """Aliases and merge keys may repeat what stands elsewhere."""
+    text = "cameras:\n- &first {source: a, fps: 2}\n- {<<: *first, source: b}\n- *first\n"
+    assert [(camera.source, camera.fps) for camera in _parse(text).cameras] == [("a", 2), ("b", 2), ("a", 2)]
+
+
 def test_a_wrong_type_says_what_is_allowed_in_plain_words():
     """No Python type names."""
     assert _mistake("mqtt:\n  port: soon\n") == "c.yaml:2: mqtt.port: expected a whole number, got text."
