@@ -28,6 +28,38 @@ def test_an_empty_file_is_valid():
     assert read("") == BoxSettings()
 
 
+def test_a_usb_camera_may_be_a_number():
+    """`source: 0` needs no quotes, neither in the file nor in the environment, and is text from then on."""
+    text = "cameras: [{name: a, source: %s}]"
+    assert [read(text % source).cameras[0].source for source in ("0", "'0'", "12")] == ["0", "0", "12"]
+    assert read(text % "x.mp4", COUNTLINE__CAMERAS__0__SOURCE="0").cameras[0].source == "0"
+    assert msgspec.json.decode(msgspec.json.encode(read(text % 0)), type=BoxSettings) == read(text % 0)
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [("-1", "whole number >= 0"), ("[]", "expected a whole number or text, got a list")],
+)
+def test_what_names_no_camera_is_refused(source: str, sentence: str):
+    """A negative number is no camera, and neither is a list."""
+    with pytest.raises(UsageError, match=sentence):
+        read(f"cameras: [{{name: a, source: {source}}}]")
+
+
+@pytest.mark.parametrize(
+    ("what", "points"), [("line", "[[0, 0], [1, 1]]"), ("zone", "[[0, 0], [1, 1], [0, 1]]")]
+)
+def test_a_class_that_the_camera_does_not_detect_is_refused(what: str, points: str):
+    """A typo in the classes of a line or zone would silently count nothing."""
+    text = "cameras: [{name: a, source: 'synthetic:', classes: [person, car], %ss: [{name: door, points: %s, classes: [%s]}]}]"
+    with pytest.raises(
+        UsageError,
+        match=f"{what} 'door' counts 'persn', which camera 'a' does not detect: did you mean 'person'",
+    ):
+        read(text % (what, points, "persn"))
+    read(text % (what, points, "car"))
+
+
 def test_the_environment_overrides_the_file():
     """A variable wins over the file."""
     assert read("api: {port: 8000}", COUNTLINE__API__PORT="8001").api.port == 8001
