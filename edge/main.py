@@ -45,6 +45,7 @@ DRAIN_S = 1.5
 MAX_CONFIGURED_BYTES = 100_000
 # A supervisor that was killed leaves us a moment in which its old agent still holds the data folder.
 LOCK_WAIT_S = 6.0
+HAS_ENDED = "the recording has ended"
 
 _log = Log("edge.main")
 
@@ -153,7 +154,7 @@ class CameraAgent:
         self._write_again_s = 0.0
 
     def run(self, stop: Stop) -> None:
-        """Count until asked to stop, or until a recording has ended.
+        """Count until asked to stop. A recording that has ended is blind from then on, and says why.
 
         Raises:
             UsageError: A person has to mend the camera's settings.
@@ -171,6 +172,8 @@ class CameraAgent:
             last = pipeline.finish()
             self._totals = pipeline.totals()
             self._commit([*last, *watch.close()])
+            if source.is_finished:
+                self._rest(watch, stop)
             self._commit_last()
         finally:
             source.close()
@@ -194,6 +197,13 @@ class CameraAgent:
             left_s = until_s - self._clock.monotonic_s()
             if left_s <= 0 or stop.wait(min(left_s, READ_TIMEOUT_S)):
                 return
+
+    def _rest(self, watch: Watch, stop: Stop) -> None:
+        """Say that a recording has ended until asked to stop: silence would look like a camera that has died."""
+        _log.warning("the recording has ended; nothing more is counted", camera=self.name)
+        while not stop.is_requested():
+            self._wait_blind(watch, HAS_ENDED, READ_TIMEOUT_S, stop)
+        self._commit(watch.close())
 
     def _count(self, source: FrameSource, pipeline: Pipeline, watch: Watch, stop: Stop) -> None:
         while not stop.is_requested() and not source.is_finished:

@@ -25,6 +25,7 @@ class Watch:
         self._since_ms = started_at_ms
         self._seen_ms = started_at_ms
         self._blind_since_ms: int | None = None
+        self._reason = ""
         self._blind_ms = 0
         self._frames = 0
         self._dropped = 0
@@ -48,13 +49,14 @@ class Watch:
         if self._blind_since_ms is not None:
             self._blind_ms += at_ms - self._blind_since_ms
             self._blind_since_ms = None
+            self._reason = ""
         else:
             self._blind_ms += min(blind_ms, at_ms - self._seen_ms)
         self._seen_ms = at_ms
         self._frames += 1
         self._dropped += dropped
         self._latency_sum_ms += max(0.0, latency_ms)
-        return self._beat(CameraState.OK, "") if at_ms - self._since_ms >= self._heartbeat_ms else []
+        return self._beat() if at_ms - self._since_ms >= self._heartbeat_ms else []
 
     def blind(self, now_ms: int, reason: str) -> list[Moment]:
         """Take note that there is no picture now, and why.
@@ -67,21 +69,22 @@ class Watch:
             self._blind_since_ms = self._seen_ms
         self._blind_ms += now_ms - self._blind_since_ms
         self._blind_since_ms = self._seen_ms = now_ms
-        return self._beat(CameraState.BLIND, reason) if now_ms - self._since_ms >= self._heartbeat_ms else []
+        self._reason = reason
+        return self._beat() if now_ms - self._since_ms >= self._heartbeat_ms else []
 
     def close(self) -> list[Moment]:
-        """Return the heartbeat up to the last frame, if the span since the last one is not empty."""
-        return self._beat(CameraState.OK, "") if self._seen_ms > self._since_ms else []
+        """Return the heartbeat up to the last frame or blind moment, if the span since the last one is not empty."""
+        return self._beat() if self._seen_ms > self._since_ms else []
 
-    def _beat(self, state: CameraState, reason: str) -> list[Moment]:
+    def _beat(self) -> list[Moment]:
         heartbeat = Heartbeat(
             since_ms=self._since_ms,
             blind_ms=min(self._blind_ms, self._seen_ms - self._since_ms),
             frames=self._frames,
             dropped=self._dropped,
             latency_ms=round(self._latency_sum_ms / self._frames, 1) if self._frames else 0.0,
-            state=state,
-            reason=reason[:MAX_REASON],
+            state=CameraState.OK if self._blind_since_ms is None else CameraState.BLIND,
+            reason=self._reason[:MAX_REASON],
         )
         self._since_ms = self._seen_ms
         self._blind_ms = self._frames = self._dropped = 0

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from countline.clock import SystemClock
+from countline.codec import decode
 from countline.config import MqttSettings
-from countline.events import LineTotals
+from countline.events import CameraState, Envelope, Heartbeat, LineTotals
 from countline.service import Stop
 from edge import recount
 from edge.config import CameraSettings, DetectorSettings, LineSettings
@@ -20,10 +21,26 @@ LINES = [LineSettings(f"x{x}", [(x, 0.0), (x, 360.0)]) for x in range(20, 640, 2
 SCENE = CameraSettings("square", "synthetic:", LINES, realtime=False)
 
 
+class StopsAfter(Stop):
+    """A stop that is asked for after some waits; here only a recording that has ended makes an agent wait."""
+
+    def __init__(self, waits: int) -> None:
+        """Allow so many waits."""
+        super().__init__()
+        self._left = waits
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait, and count it."""
+        self._left -= 1
+        if self._left <= 0:
+            self.request()
+        return super().wait(timeout_s)
+
+
 def run(outbox: Outbox) -> dict[str, LineTotals]:
     """Count the scene into an outbox that nobody empties; return the totals that it ends with."""
     publisher = Publisher(outbox, MqttSettings(), "site", "box", SystemClock())
-    CameraAgent(SCENE, None, outbox, publisher, None, CameraTiming(SystemClock(), 1.0)).run(Stop())
+    CameraAgent(SCENE, None, outbox, publisher, None, CameraTiming(SystemClock(), 1.0)).run(StopsAfter(1))
     return outbox.totals("square")
 
 
@@ -40,3 +57,26 @@ def test_a_full_outbox_is_told_and_what_it_could_not_take(tmp_path: Path, caplog
     assert 0 < kept < truth
     lost = [record.fields["crossings"] for record in caplog.records if "is lost" in record.getMessage()]  # type: ignore[attr-defined]
     assert lost == [truth - kept]
+
+
+def test_a_recording_that_has_ended_is_blind_and_says_why(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """It must not look like a camera that has died: it is said once in the log, and in each heartbeat from then on."""
+    path = tmp_path / "det.txt"
+    path.write_text("".join(f"{frame},-1,{frame * 10},100,40,100,0.9\n" for frame in range(1, 11)))
+    camera = CameraSettings("walk", f"mot:{path}", size=(500, 300), fps=100.0)
+    caplog.set_level(logging.WARNING)
+    with closing(Outbox(tmp_path / "outbox.sqlite", "site", "box", SystemClock(), 1_000_000)) as outbox:
+        publisher = Publisher(outbox, MqttSettings(), "site", "box", SystemClock())
+        timing = CameraTiming(SystemClock(), 0.1)
+        CameraAgent(camera, None, outbox, publisher, None, timing).run(StopsAfter(3))
+        sent = [decode(body) for _, body in outbox.read_after(0, 1_000, 1_000_000)]
+    events = [envelope.event for envelope in sent if isinstance(envelope, Envelope)]
+    beats = [event for event in events if isinstance(event, Heartbeat)]
+    blind = [beat for beat in beats if beat.state is CameraState.BLIND]
+    assert len(blind) >= 2
+    assert beats[-len(blind) :] == blind
+    assert {beat.reason for beat in blind} == {"the recording has ended"}
+    assert sum(beat.frames + beat.dropped for beat in beats) == 10
+    assert [record.getMessage() for record in caplog.records].count(
+        "the recording has ended; nothing more is counted"
+    ) == 1

@@ -55,3 +55,13 @@ def test_a_clock_that_steps_back_makes_no_negative_span() -> None:
     ((at_ms, beat),) = watch.saw(6_000)
     assert isinstance(beat, Heartbeat)
     assert (beat.since_ms, at_ms) == (5_000, 6_000)
+
+
+def test_the_last_heartbeat_of_a_camera_that_has_no_picture_says_so() -> None:
+    """What ends in the dark does not end with "ok"."""
+    watch = Watch(0)
+    (first,) = beats(watch.saw(1_000))
+    assert watch.blind(1_400, "gone") == []
+    (last,) = beats(watch.close())
+    assert (first.state, first.reason) == (CameraState.OK, "")
+    assert (last.since_ms, last.blind_ms, last.state, last.reason) == (1_000, 400, CameraState.BLIND, "gone")
