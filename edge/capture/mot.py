@@ -47,7 +47,7 @@ class MotReel:
         """Read the whole file; see `Reel.open`."""
         if self._size is None or min(self._size) < 1:
             raise UsageError(
-                f"mot:{self._path} has no picture: give its width and height as `size` (`--size WxH`)."
+                f"mot:{self._path} has no picture: give its width and height, as `size: [W, H]` of the camera in the config or with `countline count --size WxH`."
             )
         self._frames = read_mot(self._path)
         return SourceInfo(*self._size, fps=self._fps, frame_count=len(self._frames), class_names=CLASS_NAMES)

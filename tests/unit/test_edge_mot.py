@@ -106,5 +106,5 @@ def test_file_that_is_none_is_refused(det: Path) -> None:
     det.write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(UsageError, match="not a text file"):
         read_mot(det)
-    with pytest.raises(UsageError, match="--size"):
+    with pytest.raises(UsageError, match=r"`size:.*`countline count --size WxH`"):
         open_source(CameraSettings("c", f"mot:{det}"), ManualClock(0)).open()
