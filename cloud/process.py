@@ -4,6 +4,7 @@ The log delivers at least once: what was committed but not reported, or read aga
 event is told from its repetitions by `(site, device, epoch, seq)` before it reaches the windows.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -15,6 +16,10 @@ from countline.events import CountDelta, Envelope, LineCrossed
 
 # Cameras of one device, ever: an agent has 64 at most. Events of more are refused.
 MAX_CAMERAS_PER_DEVICE = 128
+# A reason may quote what a stranger sent; so much of it is told.
+MAX_REASON_CHARS = 200
+
+_NUMBER = re.compile(r"\d+")
 
 
 class LogEntry(Struct, frozen=True):
@@ -47,6 +52,18 @@ class DeadEntry(Struct, frozen=True):
     device: str
     epoch: int
     seq: int
+
+
+class DeadMessage(Struct, frozen=True):
+    """A message that the gateway refused for good, and that does not say which event it was.
+
+    Attributes:
+        id: Its place among the log's dead letters.
+        reason: Why.
+    """
+
+    id: int
+    reason: str
 
 
 class Place(Struct, frozen=True):
@@ -119,6 +136,7 @@ class Effects(Struct, frozen=True):
         cameras: Those that changed.
         devices: Those that sent something.
         ledger: One per device and epoch that sent something.
+        unattributed: How many refused messages belong to nobody's account, by the kind of reason.
     """
 
     place: Place
@@ -126,10 +144,11 @@ class Effects(Struct, frozen=True):
     cameras: list[CameraChange] = []
     devices: list[DeviceChange] = []
     ledger: list[LedgerChange] = []
+    unattributed: dict[str, int] = {}
 
     def is_empty(self) -> bool:
         """Say whether there is nothing but a place."""
-        return not (self.panes or self.cameras or self.devices or self.ledger)
+        return not (self.panes or self.cameras or self.devices or self.ledger or self.unattributed)
 
 
 class ProcessState(Struct, frozen=True):
@@ -244,8 +263,8 @@ class Process:
         panes = [pane for camera, events in fresh.items() for pane in self._cameras[camera].feed(events)]
         return Effects(self._place, panes, self._camera_changes(fresh), *self._account_changes(accounts))
 
-    def bury(self, letters: Sequence[DeadEntry]) -> Effects:
-        """Take note of events that will never come; do so before feeding what was committed after them.
+    def bury(self, letters: Sequence[DeadEntry | DeadMessage]) -> Effects:
+        """Take note of what will never come; do so before feeding what was committed after it.
 
         A gap in the log would be remembered for ever otherwise, and gaps are few.
 
@@ -253,12 +272,16 @@ class Process:
             letters: The next of the log's dead letters, in their order.
         """
         accounts: dict[tuple[str, str, int], _Account] = {}
+        unattributed: Counter[str] = Counter()
         for letter in letters:
+            if isinstance(letter, DeadMessage):
+                unattributed[_kind(letter.reason)] += 1
+                continue
             account = accounts.setdefault((letter.site, letter.device, letter.epoch), _Account())
             if self._is_new(letter, account):
                 account.dead_lettered += 1
         self._place = structs.replace(self._place, dead_letter=letters[-1].id)
-        return Effects(self._place, [], [], *self._account_changes(accounts))
+        return Effects(self._place, [], [], *self._account_changes(accounts), dict(unattributed))
 
     def tick(self, now_ms: int) -> Effects:
         """Mark silent cameras. Call it only when the log is read to its end: a backlog is no silence."""
@@ -332,6 +355,11 @@ class Process:
             account.reasons,
             account.dead_lettered,
         )
+
+
+def _kind(reason: str) -> str:
+    """Return a reason without its numbers (sizes, places in a text), so that equal faults are counted together."""
+    return _NUMBER.sub("N", reason[:MAX_REASON_CHARS])
 
 
 def _camera(envelope: Envelope) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cloud.config import WorkerSettings
-from cloud.process import DeadEntry, Effects, LogEntry, Process
+from cloud.process import DeadEntry, DeadMessage, Effects, LogEntry, Process
 from cloud.store.sqlite import Store, WorkerNote, lock
 from cloud.windows import WindowConfig
 from countline.backoff import Backoff
@@ -89,7 +89,7 @@ class Worker:
                 letters, entries = self._read()
                 self._is_behind = BATCH in {len(letters), len(entries)}
                 if letters:
-                    self._commit(self._process.bury([DeadEntry(*letter) for letter in letters]))
+                    self._commit(self._process.bury([_buried(letter) for letter in letters]))
                 if entries:
                     self._commit(self._process.feed(_decoded(entries), entries[-1].id))
                 if not letters and not entries:
@@ -254,6 +254,12 @@ def _follow(worker: Worker, stop: Stop, backoff: Backoff) -> None:
             backoff.reset()
             if not has_more:
                 stop.wait(POLL_S)
+
+
+def _buried(letter: DeadLetter) -> DeadEntry | DeadMessage:
+    if letter.site is None or letter.device is None or letter.epoch is None or letter.seq is None:
+        return DeadMessage(letter.id, letter.reason)
+    return DeadEntry(letter.id, letter.site, letter.device, letter.epoch, letter.seq)
 
 
 def _decoded(entries: Sequence[Entry]) -> list[LogEntry]:

@@ -54,13 +54,17 @@ class Entry(NamedTuple):
 
 
 class DeadLetter(NamedTuple):
-    """Which event was refused for good; its device counts it as delivered, and no reader will ever see it."""
+    """What was refused for good: no reader will ever see it as an entry.
+
+    If it says which event it was, its device counts that as delivered. Otherwise these are None.
+    """
 
     id: int
-    site: str
-    device: str
-    epoch: int
-    seq: int
+    site: str | None
+    device: str | None
+    epoch: int | None
+    seq: int | None
+    reason: str = ""
 
 
 def connect(path: Path, *, synchronous: str = "FULL") -> sqlite3.Connection:
@@ -167,10 +171,9 @@ class Reader:
         return [Entry(*row) for row in rows]
 
     def dead_after(self, position: int, limit: int = 2_000) -> list[DeadLetter]:
-        """Return the dead letters after `position` that say which event they were, oldest first, at most `limit`."""
+        """Return the dead letters after `position`, oldest first, at most `limit`."""
         rows = self._connection.execute(
-            "SELECT id, site, device, epoch, seq FROM dead_letters WHERE id > ? AND seq IS NOT NULL"
-            " ORDER BY id LIMIT ?",
+            "SELECT id, site, device, epoch, seq, reason FROM dead_letters WHERE id > ? ORDER BY id LIMIT ?",
             (position, limit),
         )
         return [DeadLetter(*row) for row in rows]

@@ -107,7 +107,8 @@ def _add_state(app: FastAPI, context: Context) -> None:
 
     @app.get("/v1/ledger")
     async def get_ledger() -> Response:
-        return json_response(cameras.ledger(await context.ask(StoreReader.ledger)))
+        accounts = await context.ask(StoreReader.ledger)
+        return json_response(cameras.ledger(accounts, await context.ask(StoreReader.unattributed)))
 
 
 def _add_counts(app: FastAPI, context: Context) -> None:

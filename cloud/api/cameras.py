@@ -1,6 +1,6 @@
 """Cameras, zones and the ledger: what is there, and what has become of its events."""
 
-from cloud.api.schemas import AccountBody, CamerasBody, GapBody, LedgerBody, ZonesBody
+from cloud.api.schemas import AccountBody, CamerasBody, GapBody, LedgerBody, UnattributedBody, ZonesBody
 from cloud.hub import Hub
 from cloud.process import LedgerChange
 
@@ -15,8 +15,8 @@ def zones(hub: Hub) -> ZonesBody:
     return ZonesBody(hub.zones())
 
 
-def ledger(accounts: list[LedgerChange]) -> LedgerBody:
-    """Return what has become of each device's events."""
+def ledger(accounts: list[LedgerChange], unattributed: dict[str, int]) -> LedgerBody:
+    """Return what has become of each device's events, and of messages that are nobody's."""
     return LedgerBody(
         [
             AccountBody(
@@ -33,5 +33,6 @@ def ledger(accounts: list[LedgerChange]) -> LedgerBody:
                 [GapBody(*gap) for gap in account.missing],
             )
             for account in accounts
-        ]
+        ],
+        UnattributedBody(sum(unattributed.values()), unattributed),
     )

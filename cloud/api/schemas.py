@@ -101,10 +101,18 @@ class AccountBody(Struct, frozen=True):
     missing: list[GapBody]
 
 
+class UnattributedBody(Struct, frozen=True):
+    """Messages that were refused and do not say which event they were, such as those that are not JSON."""
+
+    n: int
+    reasons: dict[str, int]
+
+
 class LedgerBody(Struct, frozen=True):
-    """All accounts."""
+    """All accounts, and what belongs to none of them."""
 
     accounts: list[AccountBody]
+    unattributed: UnattributedBody
 
 
 def json_response(body: Struct) -> Response:

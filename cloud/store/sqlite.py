@@ -41,6 +41,9 @@ SCHEMA_VERSION = 2
 _MIGRATIONS = {1: "ALTER TABLE ledger ADD COLUMN dead_lettered INTEGER NOT NULL DEFAULT 0"}
 # Batches that a live feed may fall behind before it reads everything anew: minutes of a busy site.
 KEEP_UPDATES = 10_000
+# Kinds of reasons that are told of messages that belong to nobody: strangers can make up any number. More are "other".
+MAX_REASONS = 20
+OTHER = "other"
 # What a reader assumes until the worker has written the length of its panes.
 DEFAULT_PANE_MS = 10_000
 
@@ -114,6 +117,10 @@ CREATE TABLE IF NOT EXISTS refusals (
     n INTEGER NOT NULL,
     PRIMARY KEY (site, device, epoch, reason)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS unattributed (
+    reason TEXT PRIMARY KEY,
+    n INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS updates (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     body BLOB NOT NULL
@@ -169,6 +176,12 @@ _ADD_LEDGER = (
 )
 _ADD_REFUSED = (
     "INSERT INTO refusals (site, device, epoch, reason, n) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET n = n + excluded.n"
+)
+_ADD_UNATTRIBUTED = (
+    "INSERT INTO unattributed (reason, n) VALUES (iif("
+    " EXISTS (SELECT 1 FROM unattributed WHERE reason = :reason)"
+    " OR (SELECT COUNT(*) FROM unattributed WHERE reason <> :other) < :most, :reason, :other), :n)"
     " ON CONFLICT DO UPDATE SET n = n + excluded.n"
 )
 
@@ -454,6 +467,13 @@ class Store:
         )
         self._write_ledger(effects.ledger)
         self._connection.executemany(
+            _ADD_UNATTRIBUTED,
+            [
+                {"reason": reason, "n": n, "other": OTHER, "most": MAX_REASONS}
+                for reason, n in effects.unattributed.items()
+            ],
+        )
+        self._connection.executemany(
             _SET_META, zip(_PLACE, msgspec.structs.astuple(effects.place), strict=True)
         )
         self._connection.execute(_SET_META, ("worker", _json.encode(note)))
@@ -704,6 +724,13 @@ class StoreReader:
             ]
             return msgspec.convert(
                 [dict(zip(names, account, strict=True)) for account in accounts], list[LedgerChange]
+            )
+
+    def unattributed(self) -> dict[str, int]:
+        """Return how many messages were refused that belong to nobody's account, by kind of reason, most first."""
+        with trouble(self._path):
+            return dict(
+                self._connection.execute("SELECT reason, n FROM unattributed ORDER BY n DESC, reason")
             )
 
 

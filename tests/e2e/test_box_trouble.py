@@ -44,6 +44,10 @@ def test_strangers_messages_are_set_aside_with_their_reason(start: Start, name: 
     assert any(str(codec.MAX_MESSAGE_BYTES) in reason for reason in reasons)
     assert "home/other speaks on the topic of home/stranger" in reasons
     assert max(len(kept) for _, _, kept in letters) <= codec.MAX_REJECTED_BYTES
+    box.until(
+        lambda: (box.get("/v1/ledger") or {}).get("unattributed", {}).get("n", 0) >= 5,
+        "the ledger's unattributed",
+    )
     before = box.books.produced()
     assert before
     box.until_shown(sum(before.totals.values()) + 3)

@@ -52,7 +52,9 @@ def test_cloud_api_answers_what_is_there(api_settings, now_ms):
         assert camera["lines"][0]["sides"] == ["street", "shop"]
         (zone,) = client.get("/v1/zones").json()["zones"]
         assert zone["now"] == {"person": 1}
-        (account,) = client.get("/v1/ledger").json()["accounts"]
+        ledger = client.get("/v1/ledger").json()
+        (account,) = ledger["accounts"]
+        assert ledger["unattributed"] == {"n": 0, "reasons": {}}
         assert (account["crossings"], account["missing"]) == (30 * 9, [])
         minute_ms = now_ms // 60_000 * 60_000
         bounds = {"from": minute_ms - 600_000, "to": minute_ms, "interval": "1m"}

@@ -18,12 +18,12 @@ from cloud import run_local
 from cloud.config import WorkerSettings
 from cloud.process import Process
 from cloud.run_local import Worker
-from cloud.store.sqlite import Store, StoreReader, WorkerNote, lock
+from cloud.store.sqlite import MAX_REASONS, Store, StoreReader, WorkerNote, lock
 from cloud.windows import WindowConfig
 from countline import eventlog
 from countline.clock import ManualClock, SystemClock
 from countline.codec import encode
-from countline.errors import Unavailable, UsageError
+from countline.errors import Rejected, Unavailable, UsageError
 from countline.eventlog import Reader
 from countline.events import Envelope
 from countline.service import Stop
@@ -414,6 +414,38 @@ def test_cloud_ledger_counts_dead_letters_once(tmp_path, worker_settings, clock)
         (account,) = reader.ledger()
     assert (account.counted, account.dead_lettered, account.contiguous) == (1, 1, 2)
     assert account.duplicates == 1
+
+
+def test_cloud_ledger_knows_messages_that_are_nobodys(tmp_path, worker_settings, clock):
+    """What was refused and names no event of its sender is told by kind of reason, once, and in no account."""
+    device = seed.Device()
+    foreign = encode(device.crossed(seed.START_MS)).replace(b'"box"', b'"cellar"')
+    gateway_takes(
+        tmp_path, [[b"{1"], [b"   {22"], [foreign], [encode(device.crossed(seed.START_MS))]], clock.now_ms()
+    )
+    for _ in range(2):
+        drain(worker_settings, clock)
+    with contextlib.closing(StoreReader(Path(worker_settings.store_path))) as reader:
+        told = reader.unattributed()
+        (account,) = reader.ledger()
+    assert told.pop("home/cellar speaks on the topic of home/box") == 1
+    ((kind, n),) = told.items()
+    assert (n, "byte N" in kind) == (2, True)
+    assert (account.counted, account.dead_lettered) == (1, 0)
+
+
+def test_cloud_store_tells_a_bounded_number_of_reasons(tmp_path, worker_settings, clock):
+    """Whatever strangers make up, the store holds some kinds of reasons and counts the rest together."""
+    refused = [Refused("t", Rejected("b" * letters, b"")) for letters in (*range(1, 51), 3, 50, 500)]
+    journal = Journal(tmp_path, JournalSettings(), clock.now_ms())
+    with contextlib.closing(journal), contextlib.closing(Worker(worker_settings, clock)) as worker:
+        for first in range(0, len(refused), 10):
+            journal.commit(Batch(clock.now_ms(), [], {}, refused[first : first + 10]))
+            worker.step()
+    with contextlib.closing(StoreReader(Path(worker_settings.store_path))) as reader:
+        told = reader.unattributed()
+    assert len(told) == MAX_REASONS + 1
+    assert (told["other"], told["bbb"], sum(told.values())) == (32, 2, len(refused))
 
 
 def test_cloud_store_of_the_format_before_is_taken_over(worker_settings, clock):
