@@ -168,11 +168,17 @@ class CameraAgent:
             plan, detect = self._plan(info)
             pipeline = Pipeline(plan, detect)
             self._commit([(self._clock.now_ms(), plan.configured)])
-            self._count(source, pipeline, watch, stop)
+            reached = self._count(source, pipeline, watch, stop)
             last = pipeline.finish()
             self._totals = pipeline.totals()
             self._commit([*last, *watch.close()])
             if source.is_finished:
+                _log.warning(
+                    "the recording has ended; nothing more is counted",
+                    camera=self.name,
+                    frames=reached,
+                    frames_expected=info.frame_count,
+                )
                 self._rest(watch, stop)
             self._commit_last()
         finally:
@@ -200,12 +206,13 @@ class CameraAgent:
 
     def _rest(self, watch: Watch, stop: Stop) -> None:
         """Say that a recording has ended until asked to stop: silence would look like a camera that has died."""
-        _log.warning("the recording has ended; nothing more is counted", camera=self.name)
         while not stop.is_requested():
             self._wait_blind(watch, HAS_ENDED, READ_TIMEOUT_S, stop)
         self._commit(watch.close())
 
-    def _count(self, source: FrameSource, pipeline: Pipeline, watch: Watch, stop: Stop) -> None:
+    def _count(self, source: FrameSource, pipeline: Pipeline, watch: Watch, stop: Stop) -> int:
+        """Count until asked to stop or until a recording has ended; return how many frames it has come."""
+        reached = 0
         while not stop.is_requested() and not source.is_finished:
             try:
                 frame = source.read(READ_TIMEOUT_S)
@@ -214,6 +221,7 @@ class CameraAgent:
                 continue
             if frame is None:
                 continue
+            reached = frame.index + 1
             moments = pipeline.feed(frame)
             self._totals = pipeline.totals()
             latency_ms = self._clock.now_ms() - frame.captured_at_ms if self._settings.realtime else 0.0
@@ -223,6 +231,7 @@ class CameraAgent:
             self._commit(moments)
             if self._preview and pipeline.tracks is not None:
                 self._preview.publish(self.name, frame, _overlay(pipeline.tracks, self._class_names))
+        return reached
 
     def _plan(self, info: SourceInfo) -> tuple[CameraPlan, Detect]:
         settings = self._settings

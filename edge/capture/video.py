@@ -28,6 +28,8 @@ from edge.capture.player import Sight
 from edge.frames import Frame, Image, SourceInfo
 
 DEFAULT_FPS = 25.0
+# These keep a number of frames; of other files OpenCV estimates it, which is far off if the rate varies.
+COUNTING_SUFFIXES = frozenset({".avi", ".m4v", ".mov", ".mp4"})
 # Longer than a camera's worst distance of key frames, shorter than anyone's patience.
 OPEN_TIMEOUT_MS = 5_000
 READ_TIMEOUT_MS = 5_000
@@ -91,7 +93,13 @@ class VideoReel:
         fps = _sane_fps(self._capture.get(cv2.CAP_PROP_FPS)) or self._fallback_fps
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self._frame_count = round(count) if math.isfinite(count) and 0 < count < 1 << 40 else None
-        return SourceInfo(self._first.shape[1], self._first.shape[0], fps=fps, frame_count=self._frame_count)
+        return SourceInfo(
+            self._first.shape[1],
+            self._first.shape[0],
+            fps=fps,
+            frame_count=self._frame_count,
+            counts_exactly=self._path.suffix.lower() in COUNTING_SUFFIXES,
+        )
 
     def advance(self) -> bool:
         """Go to the next frame."""
@@ -105,7 +113,7 @@ class VideoReel:
             return True
         if self._frame_count is not None and self._position + 1 < self._frame_count:
             # Some headers promise a frame or two too many; a file cut in the middle looks the same, only worse.
-            _log.warning(
+            _log.info(  # whoever plays it says how far it came
                 "video ends before its header says",
                 path=self._path,
                 frames=self._position + 1,
