@@ -44,6 +44,7 @@ class SourceInfo:
         height: Of its pictures, pixels.
         fps: Nominal frames per second; 0 if unknown.
         frame_count: Of a recording; None of a live source.
+        counts_exactly: False if `frame_count` is an estimate, from a video's length and rate.
         class_names: Of recorded detections, by class id; empty if a detector has to say.
     """
 
@@ -52,6 +53,7 @@ class SourceInfo:
     fps: float
     frame_count: int | None = None
     class_names: tuple[str, ...] = ()
+    counts_exactly: bool = True
 
 
 class FrameSource(Protocol):

@@ -11,12 +11,18 @@ from edge.capture.annotate import Annotator
 from edge.config import CameraSettings, DetectorSettings, source_kind
 from edge.count.rules import Moment, shapes
 from edge.detector import Detector
-from edge.frames import FrameSource
+from edge.frames import FrameSource, SourceInfo
 from edge.main import detect_with
 from edge.pipeline import CameraPlan, Pipeline
 
 # A recording that stops giving frames for so long is damaged there.
 READ_TIMEOUT_S = 30.0
+
+# Headers may promise a frame or two too many, and where the number is an estimate it may be well off: a recording is
+# damaged if more than two frames and more than this share of them are missing.
+_TOLERATED_FRAMES = 2
+_TOLERATED_SHARE = 0.01
+_TOLERATED_SHARE_OF_ESTIMATE = 0.1
 
 Progress = Callable[[int, int | None], None]
 """Called with the frames that are counted and, if it is known, how many there are."""
@@ -93,13 +99,25 @@ class CrossingRow:
 
 @dataclass(slots=True)
 class Tally:
-    """All that was counted in a recording."""
+    """All that was counted in a recording.
+
+    Attributes:
+        lines: Per line.
+        zones: Per zone.
+        crossings: Each one, in order.
+        frames: That could be read.
+        seconds: From the first to the last of them.
+        frames_expected: That the recording itself says it has; None if it does not say.
+        is_complete: False if frames are missing: it is damaged.
+    """
 
     lines: list[LineTally]
     zones: list[ZoneTally]
     crossings: list[CrossingRow] = field(default_factory=list)
     frames: int = 0
     seconds: float = 0.0
+    frames_expected: int | None = None
+    is_complete: bool = True
 
 
 def count(
@@ -168,7 +186,16 @@ def _count(
     finally:
         if annotator:
             annotator.close()
+    tally.frames_expected = info.frame_count
+    tally.is_complete = _is_complete(tally.frames, info)
     return tally
+
+
+def _is_complete(frames: int, info: SourceInfo) -> bool:
+    if info.frame_count is None:
+        return True
+    share = _TOLERATED_SHARE if info.counts_exactly else _TOLERATED_SHARE_OF_ESTIMATE
+    return info.frame_count - frames <= max(_TOLERATED_FRAMES, share * info.frame_count)
 
 
 def _add(tally: Tally, moments: list[Moment], first_ms: int) -> None:

@@ -21,6 +21,7 @@ _FAINT = (150, 150, 150)
 _TEXT = (255, 255, 255)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _DEFAULT_FPS = 10.0
+SUFFIXES = frozenset({".mp4", ".avi"})
 
 
 class Annotator:
@@ -34,6 +35,10 @@ class Annotator:
         Raises:
             UsageError: It cannot be written.
         """
+        if path.suffix.lower() not in SUFFIXES:  # OpenCV would answer with an assertion
+            raise UsageError(
+                f"Cannot write the video {path}: its name must end in {' or '.join(sorted(SUFFIXES))}."
+            )
         self._lines = lines
         self._zones = zones
         self._size = (info.width, info.height)
@@ -41,9 +46,7 @@ class Annotator:
             str(path), cv2.VideoWriter.fourcc(*"mp4v"), info.fps or _DEFAULT_FPS, self._size
         )
         if not self._writer.isOpened():
-            raise UsageError(
-                f"Cannot write the video {path}: the folder must exist and the name end in .mp4."
-            )
+            raise UsageError(f"Cannot write the video {path}: the folder must exist and be writable.")
 
     def write(
         self, frame: Frame, tracks: Tracks, class_names: Sequence[str], totals: Mapping[str, tuple[int, int]]

@@ -109,6 +109,7 @@ class Player:
             fps=min(known.fps, self._max_fps or known.fps),
             frame_count=None if self._loop else known.frame_count,
             class_names=known.class_names,
+            counts_exactly=known.counts_exactly,
         )
         self._fps = known.fps
         self._start_ms = self._clock.now_ms()

@@ -10,6 +10,7 @@ from countline.errors import UsageError
 from edge.capture.synthetic import HEIGHT, WIDTH, Scene
 from edge.config import CameraSettings, DetectorSettings, LineSettings, ZoneSettings
 from edge.recount import Tally, count
+from tests.models import write_model
 
 LINES = [
     LineSettings("down", [(0.5, 0.0), (0.5, 1.0)]),
@@ -75,6 +76,43 @@ def test_the_annotated_video_can_be_played(tmp_path: Path) -> None:
         assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 10
     finally:
         video.release()
+
+
+@pytest.mark.parametrize("name", ["x.txt", "x", "x.png"])
+def test_a_video_is_called_mp4_or_avi(tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Another name is refused in a sentence of ours, not in OpenCV's, and nothing is written."""
+    write_walk(tmp_path / "det.txt")
+    with pytest.raises(UsageError, match=r"must end in \.avi or \.mp4"):
+        recount(f"mot:{tmp_path / 'det.txt'}", tmp_path / name, size=(500, 300), fps=10.0)
+    assert capfd.readouterr().err == ""
+    assert not (tmp_path / name).exists()
+
+
+def write_pictures(folder: Path, right: int, damaged: int) -> None:
+    """A folder of pictures; the damaged ones come last."""
+    folder.mkdir()
+    for index in range(right):
+        cv2.imwrite(str(folder / f"{index}.png"), np.zeros((48, 64, 3), dtype=np.uint8))
+    for index in range(right, right + damaged):
+        (folder / f"{index}.png").write_bytes(b"no picture")
+
+
+@pytest.mark.parametrize(
+    ("right", "damaged", "complete"), [(5, 0, True), (5, 2, True), (5, 3, False), (297, 3, True)]
+)
+def test_a_recording_that_misses_frames_is_not_complete(
+    tmp_path: Path, right: int, damaged: int, complete: bool
+) -> None:
+    """What could be read is counted, and how much there should have been is told; a frame or two do not matter."""
+    write_pictures(tmp_path / "pictures", right, damaged)
+    write_model(
+        tmp_path / "tiny.onnx",
+        {"output0": np.zeros((1, 5, 84), dtype=np.float32)},
+        metadata={"names": "{0: 'person'}"},
+    )
+    camera = CameraSettings("cam", str(tmp_path / "pictures"), realtime=False)
+    tally = count(camera, DetectorSettings(model=str(tmp_path / "tiny.onnx")), lambda _done, _all: None)
+    assert (tally.frames, tally.frames_expected, tally.is_complete) == (right, right + damaged, complete)
 
 
 def test_a_video_that_cannot_be_written_is_said_in_one_sentence(tmp_path: Path) -> None:

@@ -421,7 +421,7 @@ def test_camera_faster_than_wanted_is_thinned(camera: _FakeCamera) -> None:
     [
         ("missing.mp4", "does not exist"),
         ("missing/", "does not exist"),
-        ("mot:missing.txt", "`size`"),
+        ("mot:missing.txt", "`size:"),
     ],
 )
 def test_source_that_is_missing_is_refused(source: str, sentence: str) -> None:
