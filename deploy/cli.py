@@ -174,13 +174,17 @@ def count(
         list[str] | None, typer.Option("--class", help="Count these (again for more).")
     ] = None,
 ) -> None:
-    """Count a recording at full speed and print in and out per line and class."""
+    """Count a recording at full speed and print in and out per line and class. Exit code 1 if it is damaged."""
+    from countline.telemetry import set_up_logging
     from deploy import counting, terminal
 
+    set_up_logging("count", "warning", "text")
     console = terminal.messages()
     camera = counting.recording(source, lines, size=size, fps=fps, classes=classes or ["person"])
     if lines is None:
         console.print("No --lines: counting over one line across the middle of the picture.")
+    if assumed := counting.assumed_rate(camera):
+        console.print(assumed)
     detector = counting.detector(camera, model, confidence, console)
     tally = counting.count(camera, detector, console, annotate)
     if csv is not None:
@@ -189,6 +193,9 @@ def count(
         sys.stdout.write(counting.as_json(tally) + "\n")
     else:
         counting.print_table(tally)
+    if damage := counting.damage(camera, tally):
+        console.print(damage, soft_wrap=True, markup=False)
+        raise typer.Exit(1)
 
 
 @app.command()

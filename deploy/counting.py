@@ -16,6 +16,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from countline.clock import Clock, SystemClock
 from countline.config import load
 from countline.errors import UsageError
 from deploy import terminal
@@ -23,7 +24,11 @@ from deploy.box import check_source
 from deploy.config import needs_model
 from deploy.material import model_file
 from edge import recount
+from edge.capture import folder, mot
 from edge.config import CameraSettings, DetectorSettings, LinesFile, source_kind
+
+# Without a terminal there is no bar, but whoever waits sees that something happens.
+PROGRESS_EVERY_S = 5.0
 
 
 def recording(
@@ -66,6 +71,24 @@ def recording(
     return settings
 
 
+def assumed_rate(camera: CameraSettings) -> str:
+    """Return a sentence on the frame rate that is assumed because nobody has given one; empty if none is."""
+    kind = source_kind(camera.source)
+    is_folder = kind == "folder" or (kind == "video" and Path(camera.source).is_dir())
+    if camera.fps or (kind != "detections" and not is_folder):
+        return ""
+    rate = folder.DEFAULT_FPS if is_folder else mot.DEFAULT_FPS
+    return f"No --fps: assuming {rate:g} frames a second, which times and tracking depend on."
+
+
+def damage(camera: CameraSettings, tally: recount.Tally) -> str:
+    """Return a sentence on what is missing of a recording; empty if nothing is."""
+    if tally.is_complete:
+        return ""
+    name = camera.source.removeprefix("mot:")
+    return f"{name} is damaged: {tally.frames} of {tally.frames_expected} frames could be read."
+
+
 def _size(text: str) -> tuple[int, int] | None:
     if not text:
         return None
@@ -95,14 +118,33 @@ def detector(
         raise UsageError(f"--{error}.") from error
 
 
+class PlainProgress:
+    """A line now and then of how far the counting is, for where there is no terminal."""
+
+    def __init__(self, console: Console, clock: Clock) -> None:
+        """Write to `console`."""
+        self._console = console
+        self._clock = clock
+        self._due_s = clock.monotonic_s() + PROGRESS_EVERY_S
+
+    def __call__(self, done: int, total: int | None) -> None:
+        """Tell of `done` frames if a line is due."""
+        now_s = self._clock.monotonic_s()
+        if now_s >= self._due_s:
+            self._due_s = now_s + PROGRESS_EVERY_S
+            self._console.print(f"counted {done}{f' of {total}' if total else ''} frames", soft_wrap=True)
+
+
 def count(
     camera: CameraSettings, settings: DetectorSettings, console: Console, annotate: Path | None
 ) -> recount.Tally:
-    """Count a recording, with a progress bar on standard error.
+    """Count a recording, with a progress bar on standard error, or plain lines if that is no terminal.
 
     Raises:
         UsageError: The recording or the model cannot be read, or a line lies outside the picture.
     """
+    if not console.is_terminal:
+        return recount.count(camera, settings, PlainProgress(console, SystemClock()), annotate)
     columns = (
         TextColumn("counting"),
         BarColumn(),
@@ -111,7 +153,7 @@ def count(
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("counting", total=None)
 
         def told(done: int, total: int | None) -> None:
@@ -134,7 +176,14 @@ def as_json(tally: recount.Tally) -> str:
         }
         for zone in tally.zones
     ]
-    whole = {"lines": lines, "zones": zones, "frames": tally.frames, "seconds": round(tally.seconds, 3)}
+    whole = {
+        "lines": lines,
+        "zones": zones,
+        "frames": tally.frames,
+        "frames_expected": tally.frames_expected,
+        "complete": tally.is_complete,
+        "seconds": round(tally.seconds, 3),
+    }
     return json.dumps(whole, ensure_ascii=False)
 
 

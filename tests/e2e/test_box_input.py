@@ -197,8 +197,37 @@ def test_count_prints_a_table(run: Run, recording: Path):
     assert "{" not in done.stdout
 
 
+def test_a_damaged_video_is_counted_as_far_as_it_goes_and_is_no_success(folder: Path, run: Run):
+    """The half of a file gives the counts of its half, a sentence, and exit code 1; the whole one gives 0."""
+    video = cv2.VideoWriter(str(folder / "whole.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 8, (64, 48))
+    for seed in range(20):
+        noise = np.random.default_rng(seed).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+        video.write(noise)
+    video.release()
+    options = ("--model", "./tiny.onnx", "--json")
+    whole = run("count", "whole.avi", *options)
+    assert whole.returncode == 0, whole.stderr
+    assert "damaged" not in whole.stderr
+    result = json.loads(whole.stdout)
+    assert (result["frames"], result["frames_expected"], result["complete"]) == (20, 20, True)
+    content = (folder / "whole.avi").read_bytes()
+    (folder / "cut.avi").write_bytes(content[: len(content) * 3 // 5])
+    cut = run("count", "cut.avi", *options)
+    result = json.loads(cut.stdout)
+    assert cut.returncode == 1
+    assert 5 < result["frames"] < 15
+    assert (result["frames_expected"], result["complete"]) == (20, False)
+    assert cut.stderr.splitlines()[1:] == [
+        f"cut.avi is damaged: {result['frames']} of 20 frames could be read."
+    ]
+
+
 WRONG_COUNTS = {
     "no size": (["mot:det.txt"], "--size WxH"),
+    "an odd name for the annotated video": (
+        ["mot:det.txt", "--size", "640x360", "--annotate", "x.txt"],
+        "must end in .avi or .mp4",
+    ),
     "no file": (["mot:nowhere.txt", "--size", "640x360"], "there is no file"),
     "not detections": (["mot:noise.avi", "--size", "640x360"], "noise.avi"),
     "a damaged video": (["noise.avi", "--model", "./tiny.onnx"], "not a video that can be read"),

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from countline import __version__
+from countline.clock import ManualClock
 from countline.config import parse
-from deploy import cli, config
+from deploy import cli, config, counting, terminal
 from deploy.config import BoxSettings
+from edge.config import CameraSettings
 
 
 @pytest.fixture(autouse=True)
@@ -176,6 +178,32 @@ def test_count_prints_one_json_object(run, crossing: list[str]):
     assert tally["lines"] == [{"name": "door", "in": 1, "out": 0, "classes": {"person": {"in": 1, "out": 0}}}]
     assert tally["zones"] == []
     assert tally["frames"] == 50
+
+
+def test_count_says_which_rate_it_assumes(run, crossing: list[str]):
+    """Times and tracking depend on the frame rate; one that nobody has given is named, on standard error."""
+    _, out, err = run(*crossing[:-2], "--json")
+    assert "assuming 25 frames a second" in err
+    assert json.loads(out)["seconds"] == pytest.approx(49 / 25)
+    assert "assuming" not in run(*crossing)[2]
+
+
+def test_a_folder_of_pictures_has_an_assumed_rate_too(folder: Path):
+    """Also one whose name looks like a file's; a video has its own rate."""
+    (folder / "day.1").mkdir()
+    said = counting.assumed_rate(CameraSettings("a", str(folder / "day.1")))
+    assert "assuming 10 frames a second" in said
+    assert counting.assumed_rate(CameraSettings("a", "x.mp4")) == ""
+
+
+def test_progress_without_a_terminal_is_a_line_now_and_then(capsys):
+    """Whoever waits for a log file sees every few seconds that something happens."""
+    clock = ManualClock(0)
+    told = counting.PlainProgress(terminal.messages(), clock)
+    for done in range(1, 13):
+        clock.advance_ms(1_000)
+        told(done, 20 if done < 8 else None)
+    assert capsys.readouterr().err.splitlines() == ["counted 5 of 20 frames", "counted 10 frames"]
 
 
 def test_count_prints_a_table(run, crossing: list[str]):
