@@ -4,8 +4,8 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN := .venv/bin
-LOCK := $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --no-header
+# uv writes no address of a registry into a lock unless it is asked to; tests/architecture/test_locks.py watches over it.
+LOCK := $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 BROWSER_TESTS := tests/e2e/test_page*.py
 CHROMIUM = $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 

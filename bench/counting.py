@@ -46,6 +46,7 @@ class Case:
     kind: str
     source: str
     truth: Counts
+    strict_truth: Counts
     width: int
     height: int
     fps: float
@@ -60,13 +61,14 @@ def cases(folder: Path, *, with_video: bool) -> list[Case]:
         if size is None:
             progress(f"{home.name}: left out, its picture size is unknown (no seqinfo.ini)")
             continue
-        truth = true_crossings(gt, standard_lines(*size[:2]))
+        lines = standard_lines(*size[:2])
+        truth, strict = true_crossings(gt, lines), true_crossings(gt, lines, strict=True)
         det = next((path for path in (home / "det.txt", home / "det/det.txt") if path.exists()), None)
         if det:
-            found.append(Case(home.name, "detections", f"mot:{det}", truth, *size))
+            found.append(Case(home.name, "detections", f"mot:{det}", truth, strict, *size))
         video = _video(home) if with_video else None
         if video:
-            found.append(Case(home.name, "video", str(video), truth, *size))
+            found.append(Case(home.name, "video", str(video), truth, strict, *size))
     return found
 
 
@@ -83,14 +85,17 @@ def judge(case: Case, detector: DetectorSettings) -> dict[str, Any]:
     )
     tally = count(camera, detector, lambda _done, _all: None)
     counted = [(line.in_, line.out) for line in tally.lines]
-    total = sum(n_in + n_out for n_in, n_out in case.truth)
-    errors = wrong(counted, case.truth)
+    total, strict_total = (sum(map(sum, truth)) for truth in (case.truth, case.strict_truth))
+    errors, strict_errors = wrong(counted, case.truth), wrong(counted, case.strict_truth)
     return {
         "sequence": case.sequence,
         "kind": case.kind,
         "wrong": errors,
         "truth": total,
         "wape": round(errors / total, 4) if total else None,
+        "strict_wrong": strict_errors,
+        "strict_truth": strict_total,
+        "strict_wape": round(strict_errors / strict_total, 4) if strict_total else None,
         "counted_per_line": counted,
         "truth_per_line": case.truth,
     }
@@ -108,13 +113,11 @@ def main() -> None:
     chosen = cases(options.data, with_video=not options.no_video) if options.data else _demo()
     results = [_judged(case, options) for case in chosen]
     overall = _overall(results)
-    rows = [
-        [result["sequence"], result["kind"], result["wrong"], result["truth"], result["wape"]]
-        for result in [*results, *overall]
-    ]
+    columns = ["sequence", "kind", "wrong", "truth", "wape", "strict_wrong", "strict_truth", "strict_wape"]
+    rows = [[result[column] for column in columns] for result in [*results, *overall]]
     show(
         "Wrong counts over eight lines",
-        ["sequence", "from", "wrong", "truth", "WAPE"],
+        ["sequence", "from", "wrong", "truth", "WAPE", "wrong (strict)", "truth (strict)", "WAPE (strict)"],
         rows,
         {"sequences": results, "overall": overall},
         as_json=options.json,
@@ -125,7 +128,7 @@ def _demo() -> list[Case]:
     video = demo_video(_quiet)
     if video is None:
         raise SystemExit("The demo's video cannot be had here: give a folder of sequences with --data.")
-    return [Case(DEMO_SEQUENCE, "video", str(video), DEMO_TRUTH, *SEQUENCES[DEMO_SEQUENCE])]
+    return [Case(DEMO_SEQUENCE, "video", str(video), DEMO_TRUTH, DEMO_TRUTH, *SEQUENCES[DEMO_SEQUENCE])]
 
 
 def _judged(case: Case, options: argparse.Namespace) -> dict[str, Any]:
@@ -138,18 +141,16 @@ def _overall(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
     rows = []
     for kind in ("detections", "video"):
         chosen = [result for result in results if result["kind"] == kind]
-        truth = sum(result["truth"] for result in chosen)
-        errors = sum(result["wrong"] for result in chosen)
-        if truth:
-            rows.append(
-                {
-                    "sequence": "all",
-                    "kind": kind,
-                    "wrong": errors,
-                    "truth": truth,
-                    "wape": round(errors / truth, 4),
-                }
-            )
+        sums = {
+            key: sum(result[key] for result in chosen)
+            for key in ("wrong", "truth", "strict_wrong", "strict_truth")
+        }
+        if sums["truth"]:
+            shares = {
+                "wape": round(sums["wrong"] / sums["truth"], 4),
+                "strict_wape": round(sums["strict_wrong"] / max(1, sums["strict_truth"]), 4),
+            }
+            rows.append({"sequence": "all", "kind": kind, **sums, **shares})
     return rows
 
 

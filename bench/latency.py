@@ -69,6 +69,8 @@ async def _listen(port: int, seconds: float) -> _Heard:
             now_ms = time.time() * 1000
             is_settled = message["type"] == "delta" and time.monotonic() - started_s > SETTLE_S
             for camera in message.get("cameras", []):
+                if camera["state"] != "ok":
+                    continue  # Without a picture nothing is detected: such a heartbeat would flatter the figure.
                 heard.fps = camera["fps"]
                 if _is_news(newest, camera["id"], camera["watermark_ms"]) and is_settled:
                     heard.frames_ms.append(now_ms - camera["watermark_ms"])
