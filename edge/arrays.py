@@ -1,6 +1,6 @@
 """Struct-of-arrays values of the frame loop. Shapes are checked once, here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,28 +48,48 @@ class Detections:
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
-    """Where a track's object stood, settled: nothing that comes later changes it.
+class Spots:
+    """Where objects stood, settled: nothing that comes later changes it. This is what is counted.
+
+    Only of confirmed tracks: what was seen of one before it was confirmed comes with the frame that confirms it. Ordered
+    by time; of one track all times differ.
 
     Attributes:
-        track_id: Of the track.
-        at_ms: When, UTC epoch ms; a fraction of a second before the frame that settled it.
-        x: Middle of the lower edge, pixels.
-        y: Lower edge, pixels.
-        height_px: Of its box.
-        class_id: Class index, by vote so far.
-        score: Mean confidence of the track's detections so far.
-        confirmed: Whether enough detections say that there is an object.
+        track_id: shape (N,).
+        at_ms: When, UTC epoch ms, int64, shape (N,): a fraction of a second before the frame that settled it, or more.
+        xy: Middle of the lower edge, pixels, float64, shape (N, 2).
+        height_px: Of the box, float64, shape (N,).
+        class_id: Class index, by vote so far, shape (N,).
+        score: Mean confidence of the track's detections so far, shape (N,).
     """
 
-    track_id: int
-    at_ms: int
-    x: float
-    y: float
-    height_px: float
-    class_id: int
-    score: float
-    confirmed: bool
+    track_id: TrackIds
+    at_ms: NDArray[np.int64]
+    xy: NDArray[np.float64]
+    height_px: NDArray[np.float64]
+    class_id: ClassIds
+    score: Scores
+
+    def __post_init__(self) -> None:
+        """Check the shapes."""
+        n = len(self.track_id)
+        assert self.xy.shape == (n, 2), f"xy has shape {self.xy.shape}"
+        assert self.at_ms.shape == self.height_px.shape == self.class_id.shape == self.score.shape == (n,)
+
+    def __len__(self) -> int:
+        return len(self.track_id)
+
+    @classmethod
+    def empty(cls) -> "Spots":
+        """Return no spots."""
+        return cls(
+            np.zeros(0, dtype=np.int64),
+            np.zeros(0, dtype=np.int64),
+            np.zeros((0, 2)),
+            np.zeros(0),
+            np.zeros(0, dtype=np.int16),
+            np.zeros(0, dtype=np.float32),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +103,7 @@ class Tracks:
         track_id: shape (N,).
         seen: True where a detection of this frame supports the track, bool, shape (N,).
         confirmed: True where enough detections say that there is an object; the others may be noise, bool, shape (N,).
-        settled: Where objects stood, as far as this frame has settled it: this is what is counted. Of each track in
-            order of time.
+        settled: Where objects stood, as far as this frame has settled it: this is what is counted.
         ended: Ids that will not come back, so that whoever keeps state per track can let it go; all their spots are
             settled.
     """
@@ -95,7 +114,7 @@ class Tracks:
     track_id: TrackIds
     seen: NDArray[np.bool_]
     confirmed: NDArray[np.bool_]
-    settled: tuple[Spot, ...] = ()
+    settled: Spots = field(default_factory=Spots.empty)
     ended: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:

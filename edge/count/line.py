@@ -51,8 +51,6 @@ class _Passage:
     at_ms: int
     net: int = 0
     crossed_at_ms: int = 0
-    # Decided while the track was not confirmed: counted if it will be, forgotten if it never is.
-    held: tuple[Crossing, ...] = ()
 
 
 class LineCounter:
@@ -76,17 +74,14 @@ class LineCounter:
         self._dead_band = dead_band
         self._passages: dict[int, _Passage] = {}
 
-    def feed(
-        self, track: int, foot: Point, height_px: float, at_ms: int, *, confirmed: bool
-    ) -> list[Crossing]:
-        """Take one track's point of one frame.
+    def feed(self, track: int, foot: Point, height_px: float, at_ms: int) -> list[Crossing]:
+        """Take one place of one track, in order of time.
 
         Args:
             track: The track's id.
             foot: Where it stands, pixels.
             height_px: Of its box.
-            at_ms: The frame's capture time.
-            confirmed: Whether it is surely an object.
+            at_ms: When it stood there.
 
         Returns:
             What is decided now: usually nothing or one crossing.
@@ -101,22 +96,17 @@ class LineCounter:
             passage.crossed_at_ms = round(passage.at_ms + share * (at_ms - passage.at_ms))
             passage.net += net
         passage.point, passage.at_ms = foot, at_ms
-        decided: tuple[Crossing, ...] = ()
         if passage.net and distance(foot, self._points) >= self._dead_band * height_px:
-            decided = self._decide(track, passage)
-        if not confirmed:
-            passage.held = (*passage.held, *decided)[-8:]
-            return []
-        held, passage.held = passage.held, ()
-        return [*held, *decided]
+            return self._decide(track, passage)
+        return []
 
     def end(self, track: int) -> None:
         """Let go of a track that will not come back."""
         self._passages.pop(track, None)
 
-    def _decide(self, track: int, passage: _Passage) -> tuple[Crossing, ...]:
+    def _decide(self, track: int, passage: _Passage) -> list[Crossing]:
         direction = self._positive if passage.net > 0 else self._negative
         crossing = Crossing(self.name, direction, track, passage.crossed_at_ms)
         times = abs(passage.net)
         passage.net = 0
-        return (crossing,) * times
+        return [crossing] * times

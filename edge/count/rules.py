@@ -17,7 +17,7 @@ from countline.events import (
     ZoneShape,
     ZoneVisit,
 )
-from edge.arrays import Spot, Tracks
+from edge.arrays import Spots, Tracks
 from edge.config import LineSettings, ZoneSettings
 from edge.count.line import LineCounter
 from edge.count.zone import Visit, ZoneCounter
@@ -117,8 +117,8 @@ class Rules:
     def feed(self, tracks: Tracks, at_ms: int) -> list[Moment]:
         """Take the tracks of one frame; return what happened, in order of time."""
         moments: list[Moment] = []
-        for spot in tracks.settled:
-            self._feed_spot(spot, moments)
+        for row in range(len(tracks.settled)):
+            self._feed_spot(tracks.settled, row, moments)
         for track in tracks.ended:
             self._end(track, moments)
         for zone, _ in self._zones:
@@ -133,24 +133,19 @@ class Rules:
         """Return the cumulative crossings per line."""
         return {name: LineTotals(in_=total.n_in, out=total.n_out) for name, total in self._totals.items()}
 
-    def _feed_spot(self, spot: Spot, moments: list[Moment]) -> None:
-        foot = (spot.x, spot.y)
-        cls = self._class_names[spot.class_id]
+    def _feed_spot(self, spots: Spots, row: int, moments: list[Moment]) -> None:
+        track, at_ms = int(spots.track_id[row]), int(spots.at_ms[row])
+        foot = (float(spots.xy[row, 0]), float(spots.xy[row, 1]))
+        cls = self._class_names[int(spots.class_id[row])]
         for line, classes in self._lines:
-            for crossing in line.feed(
-                spot.track_id, foot, spot.height_px, spot.at_ms, confirmed=spot.confirmed
-            ):
+            for crossing in line.feed(track, foot, float(spots.height_px[row]), at_ms):
                 if not classes or cls in classes:
-                    conf = round(spot.score, 3)
-                    event = LineCrossed(
-                        crossing.line, crossing.direction, cls, spot.track_id, conf, _NOT_YET_COUNTED
-                    )
+                    conf = round(float(spots.score[row]), 3)
+                    event = LineCrossed(crossing.line, crossing.direction, cls, track, conf, _NOT_YET_COUNTED)
                     moments.append((crossing.at_ms, event))
-        if not spot.confirmed:
-            return
         for zone, classes in self._zones:
             if not classes or cls in classes:
-                moments += [_left(visit) for visit in zone.feed(spot.track_id, cls, foot, spot.at_ms)]
+                moments += [_left(visit) for visit in zone.feed(track, cls, foot, at_ms)]
 
     def _counted(self, event: AnyEvent) -> AnyEvent:
         """Give a crossing its totals. In order of time, so that a line's totals only ever rise from event to event."""

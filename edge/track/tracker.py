@@ -7,14 +7,15 @@ heights, ids belong to the tracker and are never reused, and a track's class is 
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.arrays import Boxes, ClassIds, Detections, Scores, Spot, TrackIds, Tracks
+from edge.arrays import Boxes, ClassIds, Detections, Scores, Spots, TrackIds, Tracks
 from edge.track.associate import assign, iou
 from edge.track.kalman import KalmanBoxes, Noise
-from edge.track.smooth import Smoother, SmootherSettings
+from edge.track.smooth import Place, Smoother, SmootherSettings
 
 # More tracks at once than people fit into a picture: a detector gone wild must not eat the machine.
 MAX_TRACKS = 512
@@ -50,6 +51,13 @@ class TrackerSettings:
     tentative_lost_s: float = 0.4
     noise: Noise = field(default_factory=Noise)
     smoother: SmootherSettings = field(default_factory=SmootherSettings)
+
+
+class _Settled(NamedTuple):
+    track_id: int
+    place: Place
+    class_id: int
+    score: float
 
 
 class Tracker:
@@ -96,7 +104,7 @@ class Tracker:
         self._begin(detections, sure, at_ms)
         for row in range(len(self._boxes)):
             settled += self._settle(row, at_ms)
-        return self._tracks(at_ms, tuple(settled), ended)
+        return self._tracks(at_ms, settled, ended)
 
     def finish(self) -> Tracks:
         """End all tracks, because no frame will come any more; all that was seen is settled."""
@@ -104,7 +112,7 @@ class Tracker:
         ended = tuple(int(track) for track in self._track_id)
         self._keep(np.zeros(len(self._boxes), dtype=np.bool_))
         self._score = np.zeros(0, dtype=np.float32)
-        return self._tracks(self._at_ms or 0, tuple(settled), ended)
+        return self._tracks(self._at_ms or 0, settled, ended)
 
     def _match(
         self,
@@ -176,15 +184,18 @@ class Tracker:
         x1, y1, x2, y2 = (float(value) for value in detections.xyxy[column])
         self._smoothers[row].add(at_ms, (x1 + x2) / 2, y2, y2 - y1, float(detections.score[column]))
 
-    def _settle(self, row: int, now_ms: int | None) -> list[Spot]:
+    def _settle(self, row: int, now_ms: int | None) -> list[_Settled]:
+        """Return what is settled of one track; nothing before it is confirmed."""
+        hits = int(self._hits[row])
+        if hits < self._settings.confirm_hits:
+            return []
         places = self._smoothers[row].settle(now_ms)
         if not places:
             return []
-        track_id, class_id = int(self._track_id[row]), int(self._class_id[row])
-        hits = int(self._hits[row])
         score = min(1.0, sum(self._votes[row].values()) / hits)
-        confirmed = hits >= self._settings.confirm_hits
-        return [Spot(track_id, *place, class_id, score, confirmed) for place in places]
+        return [
+            _Settled(int(self._track_id[row]), place, int(self._class_id[row]), score) for place in places
+        ]
 
     def _begin(self, detections: Detections, candidates: NDArray[np.intp], at_ms: int) -> None:
         candidates = candidates[: max(0, MAX_TRACKS - len(self._boxes))]
@@ -208,7 +219,7 @@ class Tracker:
             self._smoothers.append(Smoother(self._settings.smoother))
             self._sample(len(self._smoothers) - 1, detections, column, at_ms)
 
-    def _drop_lost(self, at_ms: int) -> tuple[tuple[int, ...], list[Spot]]:
+    def _drop_lost(self, at_ms: int) -> tuple[tuple[int, ...], list[_Settled]]:
         """Let lost tracks go; return their ids, and where their objects stood as far as that was not settled."""
         settings = self._settings
         patience_ms = (
@@ -231,7 +242,7 @@ class Tracker:
         self._votes = [votes for votes, kept in zip(self._votes, mask, strict=True) if kept]
         self._smoothers = [smoother for smoother, kept in zip(self._smoothers, mask, strict=True) if kept]
 
-    def _tracks(self, at_ms: int, settled: tuple[Spot, ...], ended: tuple[int, ...]) -> Tracks:
+    def _tracks(self, at_ms: int, settled: list[_Settled], ended: tuple[int, ...]) -> Tracks:
         return Tracks(
             xyxy=self._boxes.xyxy(),
             score=self._score,
@@ -239,9 +250,23 @@ class Tracker:
             track_id=self._track_id.copy(),
             seen=self._seen_ms == at_ms,
             confirmed=self._hits >= self._settings.confirm_hits,
-            settled=settled,
+            settled=_spots(settled),
             ended=ended,
         )
+
+
+def _spots(settled: list[_Settled]) -> Spots:
+    if not settled:
+        return Spots.empty()
+    settled = sorted(settled, key=lambda one: one.place.at_ms)
+    return Spots(
+        track_id=np.array([one.track_id for one in settled], dtype=np.int64),
+        at_ms=np.array([one.place.at_ms for one in settled], dtype=np.int64),
+        xy=np.array([(one.place.x, one.place.y) for one in settled]),
+        height_px=np.array([one.place.height_px for one in settled]),
+        class_id=np.array([one.class_id for one in settled], dtype=np.int16),
+        score=np.array([one.score for one in settled], dtype=np.float32),
+    )
 
 
 def _foot(xyxy: Boxes) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ lines = st.lists(points, min_size=2, max_size=5).filter(
 
 def count(line: Path, path: Path, *, swap: bool = False, height: float = 100.0) -> tuple[int, int]:
     counter = LineCounter("line", line, swap=swap)
-    crossings = [c for i, p in enumerate(path) for c in counter.feed(1, p, height, i * 100, confirmed=True)]
+    crossings = [c for i, p in enumerate(path) for c in counter.feed(1, p, height, i * 100)]
     n_in = sum(1 for c in crossings if c.direction == "in")
     return n_in, len(crossings) - n_in
 

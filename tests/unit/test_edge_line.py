@@ -10,12 +10,10 @@ LINE = [(100.0, 0.0), (100.0, 200.0)]
 HEIGHT = 100.0  # of a box, so that the dead band is 5 pixels
 
 
-def walk(
-    counter: LineCounter, *xs: float, y: float = 100.0, track: int = 1, confirmed: bool = True
-) -> list[Direction]:
+def walk(counter: LineCounter, *xs: float, y: float = 100.0, track: int = 1) -> list[Direction]:
     crossings = []
     for step, x in enumerate(xs):
-        crossings += counter.feed(track, (x, y), HEIGHT, step * 100, confirmed=confirmed)
+        crossings += counter.feed(track, (x, y), HEIGHT, step * 100)
     return [crossing.direction for crossing in crossings]
 
 
@@ -63,19 +61,12 @@ def test_a_step_through_a_corner_of_a_polyline_counts_once() -> None:
     assert walk(counter, 50, 150, y=100.0) == ["out"]
 
 
-def test_an_unconfirmed_track_is_counted_only_once_it_is_confirmed() -> None:
-    """A false detection that flickers over a line never counts; a person counts, also for what came before."""
-    counter = LineCounter("door", LINE)
-    assert walk(counter, 50, 150, confirmed=False) == []
-    assert [c.at_ms for c in counter.feed(1, (160.0, 100.0), HEIGHT, 300, confirmed=True)] == [50]
-
-
 def test_a_crossing_carries_the_moment_at_which_the_line_was_crossed() -> None:
     """The moment lies between the two frames around it, in proportion, however late it is decided."""
     counter = LineCounter("door", LINE)
-    counter.feed(1, (96.0, 100.0), HEIGHT, 1_000, confirmed=True)
-    counter.feed(1, (104.0, 100.0), HEIGHT, 2_000, confirmed=True)
-    (crossing,) = counter.feed(1, (150.0, 100.0), HEIGHT, 9_000, confirmed=True)
+    counter.feed(1, (96.0, 100.0), HEIGHT, 1_000)
+    counter.feed(1, (104.0, 100.0), HEIGHT, 2_000)
+    (crossing,) = counter.feed(1, (150.0, 100.0), HEIGHT, 9_000)
     assert crossing.at_ms == 1_500
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from countline.errors import UsageError
 from countline.events import LineCrossed, LineShape, LineTotals, ZoneOccupancy, ZoneShape, ZoneVisit
-from edge.arrays import Spot, Tracks
+from edge.arrays import Spots, Tracks
 from edge.config import LineSettings, ZoneSettings
 from edge.count.rules import Moment, Rules, shapes
 
@@ -23,7 +23,14 @@ def tracks(x: float, at_ms: int, class_id: int = 0) -> Tracks:
         track_id=np.zeros(0, dtype=np.int64),
         seen=np.zeros(0, dtype=np.bool_),
         confirmed=np.zeros(0, dtype=np.bool_),
-        settled=(Spot(1, at_ms, x, 100.0, 50.0, class_id, 0.9, confirmed=True),),
+        settled=Spots(
+            track_id=np.array([1]),
+            at_ms=np.array([at_ms]),
+            xy=np.array([(x, 100.0)]),
+            height_px=np.array([50.0]),
+            class_id=np.array([class_id], dtype=np.int16),
+            score=np.array([0.9], dtype=np.float32),
+        ),
     )
 
 

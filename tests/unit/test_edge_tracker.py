@@ -72,3 +72,18 @@ def test_thresholds_are_times_not_frames() -> None:
         away = [seen()] * (1_000 // step_ms)
         results = feed(Tracker(), [*visible, *away, *visible], step_ms=step_ms)
         assert {int(i) for tracks in results for i in tracks.track_id} == {1}
+
+
+def test_nothing_is_settled_of_what_is_never_confirmed() -> None:
+    """Two detections in passing are noise: whoever counts never hears of them."""
+    results = [*feed(Tracker(), [seen((10, 100)), seen((20, 100)), *[seen()] * 20])]
+    assert [len(tracks.settled) for tracks in results] == [0] * 22
+    assert [track for tracks in results for track in tracks.ended] == [1]
+
+
+def test_what_was_seen_before_a_track_was_confirmed_is_settled_too() -> None:
+    """A person counts from the first detection on, and each one is settled once, in order of time."""
+    tracker = Tracker()
+    results = [*feed(tracker, [seen((x, 100)) for x in range(0, 100, 10)]), tracker.finish()]
+    settled = [int(at_ms) for tracks in results for at_ms in tracks.settled.at_ms]
+    assert settled == [i * 100 for i in range(10)]
