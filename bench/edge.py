@@ -19,12 +19,12 @@ from bench._report import arguments, progress, show
 from bench._truth import standard_lines
 from countline.events import CameraConfigured
 from deploy.material import demo_video, model_file
+from edge.agent import detect_with
 from edge.config import DetectorSettings
 from edge.count.rules import shapes
 from edge.detect.letterbox import Letterbox
 from edge.detector import Detector, default_threads
 from edge.frames import Frame, Image
-from edge.main import detect_with
 from edge.pipeline import CameraPlan, Pipeline
 
 WARM_UP_FRAMES = 5

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from countline.clock import Clock, SystemClock
 from countline.events import CameraConfigured, LineCrossed, ZoneOccupancy, ZoneVisit
+from edge.agent import detect_with
 from edge.capture import open_source
 from edge.capture.annotate import Annotator
 from edge.config import CameraSettings, DetectorSettings, source_kind
 from edge.count.rules import Moment, shapes
 from edge.detector import Detector
 from edge.frames import FrameSource, SourceInfo
-from edge.main import detect_with
 from edge.pipeline import CameraPlan, Pipeline
 
 # A recording that stops giving frames for so long is damaged there.

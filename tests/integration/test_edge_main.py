@@ -8,14 +8,12 @@ import pytest
 
 from countline.clock import SystemClock
 from countline.codec import decode
-from countline.config import MqttSettings
 from countline.events import CameraState, Envelope, Heartbeat, LineTotals
 from countline.service import Stop
 from edge import recount
+from edge.agent import CameraAgent, Shared
 from edge.config import CameraSettings, DetectorSettings, LineSettings
-from edge.main import CameraAgent, CameraTiming
 from edge.outbox import Outbox
-from edge.publish import Publisher
 
 LINES = [LineSettings(f"x{x}", [(x, 0.0), (x, 360.0)]) for x in range(20, 640, 20)]
 SCENE = CameraSettings("square", "synthetic:", LINES, realtime=False)
@@ -39,8 +37,7 @@ class StopsAfter(Stop):
 
 def run(outbox: Outbox) -> dict[str, LineTotals]:
     """Count the scene into an outbox that nobody empties; return the totals that it ends with."""
-    publisher = Publisher(outbox, MqttSettings(), "site", "box", SystemClock())
-    CameraAgent(SCENE, None, outbox, publisher, None, CameraTiming(SystemClock(), 1.0)).run(StopsAfter(1))
+    CameraAgent(SCENE, Shared(None, outbox, lambda: None, SystemClock())).run(StopsAfter(1))
     return outbox.totals("square")
 
 
@@ -66,9 +63,8 @@ def test_a_recording_that_has_ended_is_blind_and_says_why(tmp_path: Path, caplog
     camera = CameraSettings("walk", f"mot:{path}", size=(500, 300), fps=100.0)
     caplog.set_level(logging.WARNING)
     with closing(Outbox(tmp_path / "outbox.sqlite", "site", "box", SystemClock(), 1_000_000)) as outbox:
-        publisher = Publisher(outbox, MqttSettings(), "site", "box", SystemClock())
-        timing = CameraTiming(SystemClock(), 0.1)
-        CameraAgent(camera, None, outbox, publisher, None, timing).run(StopsAfter(3))
+        shared = Shared(None, outbox, lambda: None, SystemClock(), heartbeat_s=0.1)
+        CameraAgent(camera, shared).run(StopsAfter(3))
         sent = [decode(body) for _, body in outbox.read_after(0, 1_000, 1_000_000)]
     events = [envelope.event for envelope in sent if isinstance(envelope, Envelope)]
     beats = [event for event in events if isinstance(event, Heartbeat)]
