@@ -237,8 +237,50 @@ class CameraConfigured(Event, frozen=True, tag="camera_configured"):
     preview: bool = False
 
 
+class CounterReason(StrEnum):
+    """Why a counter has another value though nobody has crossed a line."""
+
+    RESET = "reset"
+    SET = "set"
+    OFFSET = "offset"
+    CLAMPED = "clamped"
+
+
+class CounterChanged(Event, frozen=True, tag="counter_changed"):
+    """A device's counter was put right at `Envelope.at_ms`: it is not what its crossings add up to from here on.
+
+    A counter spans cameras; `Envelope.camera` is the one whose agent wrote it down.
+
+    Attributes:
+        counter: The counter's name, unique within its device.
+        reason: "reset" at its hour, "set" or "offset" by a person, or "clamped": somebody left who was not counted in, and
+            fewer than none are not inside.
+        before: Its value before; at a reset what had drifted together, if the place is empty then.
+        value: Its value from here on.
+        totals: Crossings that it has counted since `since_ms`, all classes together.
+        since_ms: When it was reset the time before.
+        n: How many such changes are rolled into one.
+    """
+
+    counter: Name
+    reason: CounterReason
+    before: Count
+    value: Count
+    totals: LineTotals
+    since_ms: EpochMs
+    n: Positive = 1
+
+
 AnyEvent = (
-    LineCrossed | ZoneOccupancy | ZoneVisit | CountDelta | VisitDelta | Heartbeat | Drift | CameraConfigured
+    LineCrossed
+    | ZoneOccupancy
+    | ZoneVisit
+    | CountDelta
+    | VisitDelta
+    | Heartbeat
+    | Drift
+    | CameraConfigured
+    | CounterChanged
 )
 
 

@@ -7,6 +7,7 @@ import msgspec
 from countline.events import (
     CONTRACT_VERSION,
     CountDelta,
+    CounterChanged,
     Envelope,
     Heartbeat,
     LineCrossed,
@@ -51,11 +52,13 @@ def fold(moments: Iterable[Moment]) -> list[Moment]:
     """Make many waiting events of one camera few, without changing any total.
 
     Crossings become one `CountDelta` per line, direction and class, visits one `VisitDelta` per zone and class, touching
-    heartbeats become one, and of a zone's occupancy only the newest stays. What goes is detail in time.
+    heartbeats become one, of a zone's occupancy only the newest stays, and changes of a counter for one reason become one.
+    What goes is detail in time.
     """
     counts: dict[tuple[str, ...], CountDelta] = {}
     visits: dict[tuple[str, ...], VisitDelta] = {}
     occupancy: dict[str, Moment] = {}
+    changes: dict[tuple[str, str], tuple[int, CounterChanged]] = {}
     heartbeat: tuple[int, Heartbeat] | None = None
     kept: list[Moment] = []
     for at_ms, event in moments:
@@ -72,10 +75,14 @@ def fold(moments: Iterable[Moment]) -> list[Moment]:
                 heartbeat = (at_ms, _joined(heartbeat[1], event) if heartbeat else event)
             case ZoneOccupancy():
                 occupancy[event.zone] = (at_ms, event)
+            case CounterChanged():
+                key = (event.counter, event.reason)
+                changes[key] = (at_ms, _both_changes(changes[key][1], event) if key in changes else event)
             case _:
                 kept.append((at_ms, event))
     kept += [(delta.to_ms, delta) for delta in (*counts.values(), *visits.values())]
     kept += occupancy.values()
+    kept += changes.values()
     kept.sort(key=lambda moment: moment[0])
     # Last, because it says that everything before it is on its way.
     return [*kept, heartbeat] if heartbeat else kept
@@ -104,6 +111,10 @@ def _both_visits(one: VisitDelta, other: VisitDelta) -> VisitDelta:
     return msgspec.structs.replace(
         one, n=one.n + other.n, dwell_sum_ms=dwell_sum_ms, from_ms=from_ms, to_ms=to_ms
     )
+
+
+def _both_changes(one: CounterChanged, other: CounterChanged) -> CounterChanged:
+    return msgspec.structs.replace(other, before=one.before, since_ms=one.since_ms, n=one.n + other.n)
 
 
 def _joined(first: Heartbeat, second: Heartbeat) -> Heartbeat:

@@ -38,6 +38,9 @@ EVENTS: dict[str, ev.AnyEvent] = {
         preview=True,
     ),
     "visit_delta": ev.VisitDelta("lobby", "person", 3, 24_000, 1_700_000_000_000, 1_700_000_060_000),
+    "counter_changed": ev.CounterChanged(
+        "shop", ev.CounterReason.RESET, 3, 0, ev.LineTotals(in_=120, out=117), 1_699_913_600_000, 2
+    ),
 }
 
 
