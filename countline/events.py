@@ -17,6 +17,7 @@ Producers may be newer than readers: unknown extra fields are ignored, new field
 needs a new tag, and a type never changes.
 """
 
+import itertools
 from enum import StrEnum
 from typing import Annotated
 
@@ -26,6 +27,8 @@ CONTRACT_VERSION = 1
 
 # 2**53 - 1: the largest integer that every JSON reader, JavaScript included, holds exactly.
 _MAX_SAFE_INT = 9_007_199_254_740_991
+# Cells of a heat-map: 64 x 64 with full numbers is 70 kB, well below a message's 256.
+MAX_HEAT_CELLS = 4_096
 
 Name = Annotated[
     str,
@@ -33,6 +36,10 @@ Name = Annotated[
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,62}$",
         description="1 to 63 letters, digits, '_', '.', '-'; no '/', '+', '#', which mean something to MQTT.",
     ),
+]
+GateName = Annotated[
+    str,
+    Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.\-]{0,62})?$", description="A name as above, or empty."),
 ]
 Label = Annotated[
     str, Meta(min_length=1, max_length=63, description="A detector's class name, such as 'person'.")
@@ -42,6 +49,7 @@ DurationMs = Annotated[int, Meta(ge=0, le=_MAX_SAFE_INT)]
 Count = Annotated[int, Meta(ge=0, le=_MAX_SAFE_INT)]
 Positive = Annotated[int, Meta(ge=1, le=_MAX_SAFE_INT)]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Speed = Annotated[float, Meta(ge=0.0, le=1_000.0, description="Metres per second.")]
 
 
 class Direction(StrEnum):
@@ -62,7 +70,7 @@ class Event(Struct, frozen=True, tag_field="type"):
     """The base of the tagged union; use `AnyEvent` as the type."""
 
 
-class LineCrossed(Event, frozen=True, tag="line_crossed"):
+class LineCrossed(Event, frozen=True, tag="line_crossed", omit_defaults=True):
     """One object went over one line; `Envelope.at_ms` is when it did.
 
     Attributes:
@@ -72,6 +80,7 @@ class LineCrossed(Event, frozen=True, tag="line_crossed"):
         track: The tracker's id, unique within the device's run; never reused while the process lives.
         conf: The track's mean detection confidence.
         totals: The line's cumulative totals, so that a reader can detect and repair a loss.
+        speed_m_s: How fast it was then, metres per second on the ground; None if nobody has said how large things are.
     """
 
     line: Name
@@ -80,6 +89,7 @@ class LineCrossed(Event, frozen=True, tag="line_crossed"):
     track: Count
     conf: Share
     totals: LineTotals
+    speed_m_s: Speed | None = None
 
 
 class ZoneOccupancy(Event, frozen=True, tag="zone_occupancy"):
@@ -94,13 +104,108 @@ class ZoneOccupancy(Event, frozen=True, tag="zone_occupancy"):
     cls_counts: Annotated[dict[Label, Count], Meta(max_length=256)]
 
 
-class ZoneVisit(Event, frozen=True, tag="zone_visit"):
-    """One object has left a zone at `Envelope.at_ms` after `dwell_ms` in it."""
+class ZoneEntered(Event, frozen=True, tag="zone_entered", omit_defaults=True):
+    """One object has come into a zone at `Envelope.at_ms`.
+
+    Attributes:
+        zone: The zone's name.
+        cls: The object's class; its visit's will be the same.
+        track: The tracker's id.
+        appeared: True if it was inside when it was first seen, so nobody knows where it came from.
+    """
+
+    zone: Name
+    cls: Label
+    track: Count
+    appeared: bool = False
+
+
+class ZoneVisit(Event, frozen=True, tag="zone_visit", omit_defaults=True):
+    """One object has left a zone at `Envelope.at_ms` after `dwell_ms` in it.
+
+    Attributes:
+        zone: The zone's name.
+        cls: The object's class.
+        track: The tracker's id.
+        dwell_ms: How long it was inside.
+        vanished: True if it was inside when it was last seen: it may have stayed longer.
+    """
 
     zone: Name
     cls: Label
     track: Count
     dwell_ms: DurationMs
+    vanished: bool = False
+
+
+class ZoneCrowded(Event, frozen=True, tag="zone_crowded"):
+    """A zone has become too full, or is so no longer.
+
+    Attributes:
+        zone: The zone's name.
+        crowded: True when it begins, False when it ends.
+        n: How many are inside.
+        limit: More than this many are too many.
+        since_ms: When it became too full; the same in both of the events. Beginning and end are believed only after
+            they have lasted, so `Envelope.at_ms` is later at the beginning, and is when it ended at the end.
+    """
+
+    zone: Name
+    crowded: bool
+    n: Count
+    limit: Positive
+    since_ms: EpochMs
+
+
+class GatePassed(Event, frozen=True, tag="gate_passed"):
+    """One object went over one line and then over another; `Envelope.at_ms` is when it went over the second.
+
+    Attributes:
+        gate: The gate's name; empty if it is a passage of the camera's origin-destination matrix.
+        origin: The first line.
+        destination: The second line.
+        cls: The object's class.
+        track: The tracker's id.
+        travel_ms: From the one line to the other.
+    """
+
+    gate: GateName
+    origin: Name
+    destination: Name
+    cls: Label
+    track: Count
+    travel_ms: DurationMs
+
+
+class Heat(Event, frozen=True, tag="heat"):
+    """Where objects of one class were, and for how long, between `from_ms` and `Envelope.at_ms`.
+
+    The picture is cut into `columns` times `rows` cells, numbered from 0 at its upper left, row by row.
+
+    Attributes:
+        cls: The objects' class.
+        from_ms: When the time that it tells of began.
+        columns: Cells side by side.
+        rows: Cells one above the other.
+        cells: Numbers of the cells in which anybody was, ascending.
+        presence_ms: For each of them, milliseconds times objects.
+    """
+
+    cls: Label
+    from_ms: EpochMs
+    columns: Annotated[int, Meta(ge=1, le=64)]
+    rows: Annotated[int, Meta(ge=1, le=64)]
+    cells: Annotated[list[Count], Meta(max_length=MAX_HEAT_CELLS)]
+    presence_ms: Annotated[list[DurationMs], Meta(max_length=MAX_HEAT_CELLS)]
+
+    def __post_init__(self) -> None:
+        """Refuse a grid whose cells and times do not belong together."""
+        if len(self.cells) != len(self.presence_ms):
+            raise ValueError("cells and presence_ms differ in length")
+        if any(low >= high for low, high in itertools.pairwise(self.cells)):
+            raise ValueError("cells must ascend")
+        if self.cells and self.cells[-1] >= self.columns * self.rows:
+            raise ValueError(f"there is no cell {self.cells[-1]} in a grid of {self.columns}x{self.rows}")
 
 
 class CountDelta(Event, frozen=True, tag="count_delta"):
@@ -134,6 +239,42 @@ class VisitDelta(Event, frozen=True, tag="visit_delta"):
     cls: Label
     n: Positive
     dwell_sum_ms: DurationMs
+    from_ms: EpochMs
+    to_ms: EpochMs
+
+
+class EntryDelta(Event, frozen=True, tag="entry_delta"):
+    """`n` entries into a zone rolled into one event.
+
+    Attributes:
+        n: How many, at least one.
+        from_ms: When the first of them was.
+        to_ms: When the last of them was.
+    """
+
+    zone: Name
+    cls: Label
+    n: Positive
+    from_ms: EpochMs
+    to_ms: EpochMs
+
+
+class GateDelta(Event, frozen=True, tag="gate_delta"):
+    """`n` passages from one line to another rolled into one event: single travel times were given up, their sum was not.
+
+    Attributes:
+        n: How many, at least one.
+        travel_sum_ms: How long they took together.
+        from_ms: When the first of them ended.
+        to_ms: When the last of them ended.
+    """
+
+    gate: GateName
+    origin: Name
+    destination: Name
+    cls: Label
+    n: Positive
+    travel_sum_ms: DurationMs
     from_ms: EpochMs
     to_ms: EpochMs
 
@@ -193,21 +334,70 @@ Point = tuple[float, float]
 
 
 class LineShape(Struct, frozen=True):
-    """A line as the camera counts it: a polyline from A (first point) to B (last point)."""
+    """A line as the camera counts it: a polyline from A (first point) to B (last point).
+
+    Attributes:
+        swap: In and out are exchanged.
+        sides: What lies on the left and on the right of A->B.
+        classes: Only these are counted; empty: all.
+        min_height: Objects whose box is lower than this share of the picture are not counted.
+        max_height: Those whose box is higher are not; 1: no limit.
+    """
 
     name: Name
     points: Annotated[list[Point], Meta(min_length=2, max_length=64)]
     swap: bool = False
     sides: tuple[str, str] = ("", "")
     classes: Annotated[list[Label], Meta(max_length=256)] = []
+    min_height: Share = 0.0
+    max_height: Share = 1.0
 
 
 class ZoneShape(Struct, frozen=True):
-    """A zone as the camera counts it: a simple polygon."""
+    """A zone as the camera counts it: a simple polygon.
+
+    Attributes:
+        classes: Only these are counted; empty: all.
+        min_height: Of their boxes, as for a line.
+        max_height: Of their boxes, as for a line.
+        max_occupancy: More than so many are too many; 0: no limit.
+        overcrowded_after_ms: For how long, before it is said.
+    """
 
     name: Name
     points: Annotated[list[Point], Meta(min_length=3, max_length=64)]
     classes: Annotated[list[Label], Meta(max_length=256)] = []
+    min_height: Share = 0.0
+    max_height: Share = 1.0
+    max_occupancy: Count = 0
+    overcrowded_after_ms: DurationMs = 0
+
+
+class Way(StrEnum):
+    """In which direction a line counts as one of a gate's."""
+
+    IN = "in"
+    OUT = "out"
+    ANY = "any"
+
+
+class GateShape(Struct, frozen=True):
+    """A gate as the camera counts it: over one line, then over another.
+
+    Attributes:
+        origin: The first line's name.
+        destination: The second line's name.
+        origin_way: In which direction the first has to be crossed.
+        destination_way: In which direction the second has to be crossed.
+        within_ms: Who takes longer is not counted.
+    """
+
+    name: Name
+    origin: Name
+    destination: Name
+    origin_way: Way = Way.ANY
+    destination_way: Way = Way.ANY
+    within_ms: Positive = 600_000
 
 
 class CameraConfigured(Event, frozen=True, tag="camera_configured"):
@@ -224,6 +414,8 @@ class CameraConfigured(Event, frozen=True, tag="camera_configured"):
         model: The detector's name; empty if detections come from a file.
         fps: Frames per second that the source claims; 0 if unknown.
         preview: True if the agent serves pictures to a page.
+        gates: Passages from one line to another that are counted by a name.
+        od: True if all passages from one line to another are counted.
     """
 
     width: Positive
@@ -235,6 +427,8 @@ class CameraConfigured(Event, frozen=True, tag="camera_configured"):
     model: str = ""
     fps: Annotated[float, Meta(ge=0.0)] = 0.0
     preview: bool = False
+    gates: Annotated[list[GateShape], Meta(max_length=256)] = []
+    od: bool = False
 
 
 class CounterReason(StrEnum):
@@ -274,9 +468,15 @@ class CounterChanged(Event, frozen=True, tag="counter_changed"):
 AnyEvent = (
     LineCrossed
     | ZoneOccupancy
+    | ZoneEntered
     | ZoneVisit
+    | ZoneCrowded
+    | GatePassed
+    | Heat
     | CountDelta
+    | EntryDelta
     | VisitDelta
+    | GateDelta
     | Heartbeat
     | Drift
     | CameraConfigured

@@ -101,6 +101,8 @@ def _docs(kind: type[Struct]) -> tuple[str, dict[str, str]]:
 def _struct_in(annotation: Any) -> tuple[type[Struct] | None, bool]:
     """Return the Struct that an annotation holds, directly or in a list."""
     info = msgspec.inspect.type_info(annotation)
+    if isinstance(info, msgspec.inspect.UnionType):  # one that may be missing
+        info = next((one for one in info.types if isinstance(one, msgspec.inspect.StructType)), info)
     if isinstance(info, msgspec.inspect.ListType):
         inner = info.item_type
         return (inner.cls, True) if isinstance(inner, msgspec.inspect.StructType) else (None, True)
@@ -110,7 +112,7 @@ def _struct_in(annotation: Any) -> tuple[type[Struct] | None, bool]:
 def _default(field: msgspec.structs.FieldInfo, struct: type[Struct] | None) -> str:
     if field.default is msgspec.NODEFAULT and field.default_factory is msgspec.NODEFAULT:
         return "required"
-    if struct:
+    if struct and field.default is not None:
         return "see below"
     value = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
     return f"`{msgspec.json.encode(value).decode()}`"
