@@ -35,7 +35,7 @@ from deploy.broker import BrokerSettings, choose, is_listening
 from deploy.config import BoxSettings, Paths
 from deploy.material import model_file
 from deploy.part import own_process
-from edge.config import CameraSettings, source_kind
+from edge.config import CameraSettings, source_kind, source_path
 
 LOOPBACK = "127.0.0.1"
 STOP_ORDER = ("edge", "gateway", "worker", "api", "broker")
@@ -351,11 +351,9 @@ def check_source(camera: CameraSettings) -> None:
     kind = source_kind(camera.source)
     if kind not in {"video", "folder", "detections"}:
         return
-    path = Path(camera.source.removeprefix("mot:")).expanduser()
-    if not path.exists():
-        raise UsageError(
-            f"Camera {camera.name!r}: there is no file or folder {camera.source.removeprefix('mot:')!r}."
-        )
+    name = source_path(camera.source)
+    if not Path(name).expanduser().exists():
+        raise UsageError(f"Camera {camera.name!r}: there is no file or folder {name!r}.")
 
 
 def check_port(host: str, port: int) -> None:

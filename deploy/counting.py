@@ -25,7 +25,15 @@ from deploy.config import needs_model
 from deploy.material import model_file
 from edge import recount
 from edge.capture import folder, mot
-from edge.config import CameraSettings, DetectorSettings, LinesFile, source_kind
+from edge.config import (
+    DETLOG,
+    LIVE_KINDS,
+    CameraSettings,
+    DetectorSettings,
+    LinesFile,
+    source_kind,
+    source_path,
+)
 
 # Without a terminal there is no bar, but whoever waits sees that something happens.
 PROGRESS_EVERY_S = 5.0
@@ -37,7 +45,7 @@ def recording(
     """Return the settings under which a recording is counted.
 
     Args:
-        source: A video, a folder of pictures, or "mot:PATH".
+        source: A video, a folder of pictures, "mot:PATH" or "detlog:PATH".
         lines: A file with lines and zones; None: one line across the middle.
         size: "WxH", for recorded detections.
         fps: For recorded detections and folders; 0: what the source says.
@@ -46,7 +54,7 @@ def recording(
     Raises:
         UsageError: The source is missing or is no recording, or the lines or the size are wrong.
     """
-    if source_kind(source) in {"stream", "usb"}:
+    if source_kind(source) in LIVE_KINDS:
         raise UsageError(
             f"{source!r} is a camera, not a recording: `countline up --camera {source}` counts it."
         )
@@ -75,7 +83,7 @@ def assumed_rate(camera: CameraSettings) -> str:
     """Return a sentence on the frame rate that is assumed because nobody has given one; empty if none is."""
     kind = source_kind(camera.source)
     is_folder = kind == "folder" or (kind == "video" and Path(camera.source).is_dir())
-    if camera.fps or (kind != "detections" and not is_folder):
+    if camera.fps or camera.source.startswith(DETLOG) or (kind != "detections" and not is_folder):
         return ""
     rate = folder.DEFAULT_FPS if is_folder else mot.DEFAULT_FPS
     return f"No --fps: assuming {rate:g} frames a second, which times and tracking depend on."
@@ -85,7 +93,7 @@ def damage(camera: CameraSettings, tally: recount.Tally) -> str:
     """Return a sentence on what is missing of a recording; empty if nothing is."""
     if tally.is_complete:
         return ""
-    name = camera.source.removeprefix("mot:")
+    name = source_path(camera.source)
     return f"{name} is damaged: {tally.frames} of {tally.frames_expected} frames could be read."
 
 

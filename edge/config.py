@@ -4,7 +4,7 @@ import difflib
 import itertools
 import re
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta, Struct, field
 from msgspec.structs import force_setattr
@@ -18,6 +18,11 @@ MAX_LINES = 256
 MAX_OD_LINES = 32
 # A heat-map is coarse by intention: it says where people are, not who they are.
 MAX_HEAT_SIDE = 64
+
+LIVE_KINDS = frozenset({"stream", "usb", "gstreamer"})
+"""Kinds of sources that are cameras: they have no end, and their pictures are gone when nobody looks."""
+DETLOG = "detlog:"
+_MOT = "mot:"
 
 if TYPE_CHECKING:
     Source = str
@@ -187,8 +192,10 @@ class CameraSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         name: Unique within the device.
-        source: A video file, an rtsp:// or http:// address, a USB camera (0 or /dev/video0), a folder of pictures,
-            `synthetic:` for a made-up scene, or `mot:PATH` for a MOT det.txt of detections without a picture.
+        source: A video file; an address, rtsp://, rtsps://, http:// or https:// (MJPEG or HLS), or tcp://; a USB camera (0
+            or /dev/video0); `csi:0` or `gst:PIPELINE` where OpenCV has GStreamer; a folder of pictures; `synthetic:` for a
+            made-up scene; `mot:PATH` for a MOT det.txt; `detlog:PATH` for what `record` has kept, a file or a folder.
+            docs/sources.md shows one of each.
         lines: What to count over. None and no zones: one line across the middle of the picture.
         zones: Areas to watch.
         gates: Passages from one line to another.
@@ -201,9 +208,15 @@ class CameraSettings(Struct, frozen=True, forbid_unknown_fields=True):
         max_fps: Frames beyond this rate are left out; 0 takes all that the machine manages.
         loop: Begin a file again at its end.
         realtime: Play a file at its own speed, as a camera would; false is as fast as possible.
-        size: Width and height of the picture, for `mot:`, which has none.
+        size: Width and height of the picture, for `mot:`, which has none. A USB or CSI camera is asked for it, and the
+            pictures of every camera are scaled to it: then lines in pixels hold even if the camera is set to another size.
         fps: Frame rate of a folder (0 takes 10) or `mot:` (0 takes 25); of a video only if its file does not say
-            (0 takes 25).
+            (0 takes 25); what a USB or CSI camera is asked for (0 leaves it to the camera).
+        transport: How RTSP comes: "tcp", "udp", or "auto", which is TCP and then UDP. Over UDP lost packets become smears.
+        record: Keep what the detector finds, without any picture, so that `countline count detlog:` can count it again over
+            other lines: true keeps it in `detections/` of the data folder, a path there.
+        record_max_mb: The oldest recordings are deleted beyond this.
+        record_max_days: And those that are older than this.
     """
 
     name: Name
@@ -221,12 +234,18 @@ class CameraSettings(Struct, frozen=True, forbid_unknown_fields=True):
     realtime: bool = True
     size: tuple[int, int] | None = None
     fps: float = 0.0
+    transport: Literal["auto", "tcp", "udp"] = "auto"
+    record: bool | str = False
+    record_max_mb: Annotated[int, Meta(ge=1)] = 1_000
+    record_max_days: Annotated[int, Meta(ge=1, le=3_650)] = 30
 
     def __post_init__(self) -> None:
         """Refuse what can't be counted."""
         force_setattr(self, "source", str(self.source))
         if not self.source:
             raise ValueError(f"camera {self.name!r} has no source")
+        if self.transport != "auto" and not self.source.lower().startswith(("rtsp://", "rtsps://")):
+            raise ValueError(f"camera {self.name!r} has a transport, which only rtsp:// has: leave it out")
         if not self.classes:
             raise ValueError(f"camera {self.name!r} detects nothing: name at least one class, such as person")
         if len(self.lines) + len(self.zones) > MAX_LINES:
@@ -367,13 +386,20 @@ def check_unique(what: str, names: list[str]) -> None:
 
 
 def source_kind(source: str) -> str:
-    """Return "video", "stream", "usb", "folder", "synthetic" or "detections" for a camera's source."""
+    """Return "video", "stream", "usb", "gstreamer", "folder", "synthetic" or "detections" for a camera's source."""
     if source.startswith("synthetic:"):
         return "synthetic"
-    if source.startswith("mot:"):
+    if source.startswith((_MOT, DETLOG)):
         return "detections"
+    if source.startswith(("csi:", "gst:")):
+        return "gstreamer"
     if re.match(r"(?i)(rtsp|rtsps|rtmp|http|https|udp|tcp)://", source):
         return "stream"
     if source.isdigit() or source.startswith("/dev/video"):
         return "usb"
     return "folder" if not PurePath(source).suffix or source.endswith("/") else "video"
+
+
+def source_path(source: str) -> str:
+    """Return the file or folder that a source of recorded pictures or detections names."""
+    return source.removeprefix(_MOT).removeprefix(DETLOG)

@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 
 from countline.clock import Clock
+from edge.capture.connect import OPEN_TIMEOUT_MS, connection
 from edge.capture.folder import FolderReel
+from edge.capture.live import LiveSource
 from edge.capture.mot import MotReel
 from edge.capture.player import Player, Reel
 from edge.capture.synthetic import FRAMES, SyntheticReel
-from edge.capture.video import OPEN_TIMEOUT_MS, LiveSource, VideoReel
-from edge.config import CameraSettings, source_kind
+from edge.capture.video import VideoReel
+from edge.config import LIVE_KINDS, CameraSettings, source_kind
 from edge.frames import FrameSource
 
 __all__ = ["open_source"]
@@ -35,8 +37,10 @@ def open_source(
             the camera is still being connected to, and the next call waits on.
     """
     kind = _kind(settings.source)
-    if kind in {"stream", "usb"}:
-        return LiveSource(settings.source, clock, max_fps=settings.max_fps, patience_s=patience_s)
+    if kind in LIVE_KINDS:
+        return LiveSource(
+            connection(settings), clock, max_fps=settings.max_fps, size=settings.size, patience_s=patience_s
+        )
     return Player(
         _reel(kind, settings, rng),
         clock,

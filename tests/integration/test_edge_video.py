@@ -14,7 +14,8 @@ from countline.backoff import Backoff
 from countline.clock import ManualClock, SystemClock
 from countline.errors import Unavailable, UsageError
 from edge.capture import open_source
-from edge.capture.video import LiveSource
+from edge.capture.connect import connection
+from edge.capture.live import LiveSource
 from edge.config import CameraSettings
 from edge.frames import Frame, FrameSource
 
@@ -193,7 +194,9 @@ def read_until_gone(source: FrameSource) -> str:
 def test_camera_goes_and_comes_back(camera: _HttpCamera) -> None:
     """A real stream is read, is unavailable while the camera is off, and comes back by itself with its blind time."""
     address = f"http://user:secret@127.0.0.1:{camera.port}/stream.mjpg"
-    source = LiveSource(address, SystemClock(), backoff=Backoff(base_s=0.05, cap_s=0.2))
+    source = LiveSource(
+        connection(CameraSettings("c", address)), SystemClock(), backoff=Backoff(base_s=0.05, cap_s=0.2)
+    )
     try:
         info = source.open()
         assert (info.width, info.height) == (WIDTH, HEIGHT)

@@ -9,11 +9,14 @@ import pytest
 
 from countline.clock import ManualClock, SystemClock
 from countline.errors import Unavailable, UsageError
+from countline.telemetry import mask
 from edge.arrays import Detections
 from edge.capture import open_source
+from edge.capture.connect import Connection
 from edge.capture.folder import FolderReel
+from edge.capture.live import LiveSource
 from edge.capture.player import MAX_LATE_S, Player
-from edge.capture.video import LiveSource
+from edge.capture.reason import Reason
 from edge.config import CameraSettings
 from edge.frames import Frame, SourceInfo
 
@@ -238,7 +241,7 @@ class _FakeCamera:
     def release(self) -> None:
         pass
 
-    def opener(self, source: str) -> "_FakeCamera":
+    def opener(self) -> "_FakeCamera":
         self.opened += 1
         return self
 
@@ -292,10 +295,11 @@ def camera(clock: ManualClock) -> _FakeCamera:
 
 
 def live(camera: _FakeCamera, **options: object) -> LiveSource:
+    label = mask("rtsp://user:secret@camera/1")
+    connection = Connection(label, camera.opener, lambda: Reason(f"{label} does not answer: is it on?"))
     return LiveSource(
-        "rtsp://user:secret@camera/1",
+        connection,
         camera.clock,
-        opener=camera.opener,
         backoff=_NoWait(),
         **options,  # type: ignore[arg-type]
     )
