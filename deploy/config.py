@@ -21,13 +21,15 @@ from edge.config import (
     EdgeSettings,
     LineSettings,
     PreviewSettings,
+    check_names,
     check_unique,
     source_kind,
 )
+from edge.local_config import CounterSettings, HomeAssistantSettings, LiveSettings, RuleSettings
 from gateway.config import GatewaySettings, JournalSettings
 
 HIDDEN = "***"
-_SECRET_KEYS = frozenset({"password", "token"})
+_SECRET_KEYS = frozenset({"password", "token", "headers"})
 _LOCALTIME = Path("/etc/localtime")
 # A line or zone with more than this is drawn, not typed.
 _MAX_TYPED_POINTS = 64
@@ -112,6 +114,10 @@ class BoxSettings(Struct, frozen=True, forbid_unknown_fields=True):
         preview: Whether the page may show pictures.
         heartbeat_s: How often a camera says that it is watched.
         outbox_max_mb: Counts that wait for the gateway never take more than this.
+        counters: How many are inside.
+        rules: What the agent does at once, without a cloud.
+        live: Live counts for others on the same broker.
+        home_assistant: Whether Home Assistant finds them by itself.
         mqtt: The broker of `countline edge` and `countline gateway`; `countline up` runs its own.
         broker: The broker that `countline up` runs.
         gateway: What admits and keeps the events.
@@ -128,6 +134,10 @@ class BoxSettings(Struct, frozen=True, forbid_unknown_fields=True):
     preview: PreviewSettings = PreviewSettings()
     heartbeat_s: float = 1.0
     outbox_max_mb: int = 256
+    counters: list[CounterSettings] = []
+    rules: list[RuleSettings] = []
+    live: LiveSettings = LiveSettings()
+    home_assistant: HomeAssistantSettings = HomeAssistantSettings()
     mqtt: MqttSettings = MqttSettings()
     broker: BoxBroker = BoxBroker()
     gateway: BoxGateway = BoxGateway()
@@ -141,6 +151,7 @@ class BoxSettings(Struct, frozen=True, forbid_unknown_fields=True):
         check_unique("camera", [camera.name for camera in self.cameras])
         if self.timezone:
             ApiSettings(store_path="", timezone=self.timezone)
+        check_names(self.cameras, self.counters, self.rules)
 
 
 class Paths:
@@ -181,6 +192,11 @@ def edge_settings(box: BoxSettings, mqtt: MqttSettings, *, model: str, preview_p
         preview=msgspec.structs.replace(box.preview, port=preview_port or box.preview.port),
         heartbeat_s=box.heartbeat_s,
         outbox_max_mb=box.outbox_max_mb,
+        timezone=box.timezone or system_timezone(),
+        counters=box.counters,
+        rules=box.rules,
+        live=box.live,
+        home_assistant=box.home_assistant,
     )
 
 

@@ -3,14 +3,25 @@
 import difflib
 import itertools
 import re
+from datetime import UTC, tzinfo
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Literal
+from zoneinfo import ZoneInfo
 
 from msgspec import Meta, Struct, field
 from msgspec.structs import force_setattr
 
 from countline.config import MqttSettings
 from countline.events import Label, Name, Point, Way
+from edge.local_config import (
+    DEFAULT_LINE,
+    CounterSettings,
+    HomeAssistantSettings,
+    LiveSettings,
+    Places,
+    RuleSettings,
+    check_local,
+)
 
 MAX_CAMERAS = 64
 MAX_LINES = 256
@@ -187,6 +198,35 @@ class LinesFile(Struct, frozen=True, forbid_unknown_fields=True):
         _check_person_height(self.person_height_m)
 
 
+class EvidenceSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether a camera's picture can be counted on, and when the detector may rest.
+
+    Attributes:
+        enabled: A picture that is frozen, dark, covered or of a camera that was moved is blind time, and says why.
+        frozen_s: The same picture for so long is a frozen one, seconds.
+        unusable_s: Dark or covered for so long.
+        moved_s: The scene beside where it was for so long.
+        settle_s: A camera that was moved must stand still for so long before it is trusted again.
+        motion_gate: Where nothing moves the detector rests.
+        detect_every_s: However still the scene is, somebody is looked for so often.
+    """
+
+    enabled: bool = True
+    frozen_s: float = 15.0
+    unusable_s: float = 5.0
+    moved_s: float = 8.0
+    settle_s: float = 60.0
+    motion_gate: bool = True
+    detect_every_s: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Refuse times in which nothing can be told."""
+        for key in ("frozen_s", "unusable_s", "moved_s", "settle_s", "detect_every_s"):
+            seconds = getattr(self, key)
+            if not 0.5 <= seconds <= 3600:
+                raise ValueError(f"evidence.{key} is {seconds:g}, 0.5 to 3600 seconds are allowed")
+
+
 class CameraSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """One camera.
 
@@ -332,6 +372,11 @@ class EdgeSettings(Struct, frozen=True, forbid_unknown_fields=True):
         preview: Whether a page may see pictures.
         heartbeat_s: How often a camera says that it is watched.
         outbox_max_mb: The outbox never grows beyond this.
+        timezone: The site's, such as "Europe/Berlin": in it counters are reset.
+        counters: How many are inside.
+        rules: What to do at once, without a cloud.
+        live: Live counts for others on the same broker.
+        home_assistant: Whether Home Assistant finds them by itself.
     """
 
     site: Name
@@ -343,12 +388,58 @@ class EdgeSettings(Struct, frozen=True, forbid_unknown_fields=True):
     preview: PreviewSettings = PreviewSettings()
     heartbeat_s: float = 1.0
     outbox_max_mb: int = 256
+    timezone: str = "UTC"
+    counters: list[CounterSettings] = []
+    rules: list[RuleSettings] = []
+    live: LiveSettings = LiveSettings()
+    home_assistant: HomeAssistantSettings = HomeAssistantSettings()
 
     def __post_init__(self) -> None:
-        """Refuse two cameras of one name, and none at all."""
+        """Refuse two cameras of one name, none at all, and counters and rules of what is not there."""
         if not 1 <= len(self.cameras) <= MAX_CAMERAS:
             raise ValueError(f"cameras has {len(self.cameras)} entries, 1 to {MAX_CAMERAS} are allowed")
         check_unique("camera", [camera.name for camera in self.cameras])
+        zone_of(self.timezone)
+        check_names(self.cameras, self.counters, self.rules)
+
+
+def zone_of(name: str) -> tzinfo:
+    """Return a time zone.
+
+    Raises:
+        ValueError: There is none of that name.
+    """
+    if name == "UTC":  # needs no data, which a slim machine may lack
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:  # KeyError: zoneinfo's own "not found"
+        raise ValueError(f'timezone {name!r} is unknown: give one such as "Europe/Berlin"') from error
+
+
+def places(cameras: list[CameraSettings], counters: list[CounterSettings]) -> Places:
+    """Return the names of all lines, zones and counters of a device."""
+    return Places(
+        {
+            camera.name: [line.name for line in camera.lines] or ([] if camera.zones else [DEFAULT_LINE])
+            for camera in cameras
+        },
+        {camera.name: [zone.name for zone in camera.zones] for camera in cameras},
+        [counter.name for counter in counters],
+    )
+
+
+def check_names(
+    cameras: list[CameraSettings], counters: list[CounterSettings], rules: list[RuleSettings]
+) -> None:
+    """Refuse counters and rules that have one name, or speak of what is not there.
+
+    Raises:
+        ValueError: One sentence.
+    """
+    check_unique("counter", [counter.name for counter in counters])
+    check_unique("rule", [rule.name for rule in rules if rule.name])
+    check_local(counters, rules, places(cameras, counters))
 
 
 def _check_heights(what: str, min_height: float, max_height: float) -> None:

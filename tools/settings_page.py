@@ -101,6 +101,8 @@ def _docs(kind: type[Struct]) -> tuple[str, dict[str, str]]:
 def _struct_in(annotation: Any) -> tuple[type[Struct] | None, bool]:
     """Return the Struct that an annotation holds, directly or in a list."""
     info = msgspec.inspect.type_info(annotation)
+    if isinstance(info, msgspec.inspect.UnionType):  # a group of keys that may be left out
+        info = next((one for one in info.types if isinstance(one, msgspec.inspect.StructType)), info)
     if isinstance(info, msgspec.inspect.UnionType):  # one that may be missing
         info = next((one for one in info.types if isinstance(one, msgspec.inspect.StructType)), info)
     if isinstance(info, msgspec.inspect.ListType):
