@@ -1,5 +1,10 @@
-"""One camera, from its pictures to the outbox, in a thread of its own."""
+"""One camera, from its pictures to the outbox: one thread reads, one counts, and the detector that all share is between.
 
+The way of a frame: `_read` (read, leave out what is too much) --> `edge.desk` (detect, by turns) --> `_take` (count,
+keep book, make safe, show). The frame before is counted while this one is looked at, and the next one is read.
+"""
+
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,23 +15,21 @@ from countline.backoff import Backoff
 from countline.clock import Clock
 from countline.codec import encode_value
 from countline.errors import Unavailable, UsageError
-from countline.events import CameraConfigured
+from countline.events import CameraConfigured, LineTotals
 from countline.service import Stop
 from countline.telemetry import Log, mask
 from edge.arrays import Detections, Tracks
 from edge.capture import open_source
 from edge.config import CameraSettings, source_kind
 from edge.count.rules import Moment, shapes
+from edge.desk import READ_TIMEOUT_S, Blind, Desk, Seen
 from edge.detector import Detector
 from edge.frames import Detect, Frame, FrameSource, SourceInfo
 from edge.keep import Keeper
-from edge.outbox import Outbox
 from edge.pipeline import CameraPlan, Pipeline
 from edge.preview import Preview
 from edge.watch import Watch
 
-# A source answers within this, or says that it is blind.
-READ_TIMEOUT_S = 0.5
 # How long opening a camera may block a stop; it goes on connecting behind our back.
 OPEN_PATIENCE_S = 1.0
 # What a camera counts with goes out as one event, which must fit into a message of `publish.BATCH_BYTES`.
@@ -41,18 +44,18 @@ class Shared:
     """What the cameras of one device share.
 
     Attributes:
-        detector: None if every camera brings its own detections.
-        outbox: Where events are safe.
-        on_kept: Called when events have become safe, so that they are sent.
+        desk: Looks at their pictures.
+        keeper: Makes their events safe.
         clock: Whose time.
+        detector: Says which classes it knows; None if every camera brings its own detections.
         preview: None if no picture may leave the process.
         heartbeat_s: How often to say that a camera is watched.
     """
 
-    detector: Detector | None
-    outbox: Outbox
-    on_kept: Callable[[], None]
+    desk: Desk
+    keeper: Keeper
     clock: Clock
+    detector: Detector | None = None
     preview: Preview | None = None
     heartbeat_s: float = 1.0
 
@@ -66,8 +69,9 @@ class CameraAgent:
         self._settings = settings
         self._shared = shared
         self._clock = shared.clock
-        self._keeper = Keeper(settings.name, shared.outbox, shared.clock, shared.on_kept)
-        self._watch = Watch(shared.clock.now_ms(), round(shared.heartbeat_s * 1000))
+        # Of a recording that is counted as fast as can be no picture is left out.
+        is_live = settings.realtime or source_kind(settings.source) in {"stream", "usb"}
+        self._lane = shared.desk.lane(settings.name, is_live=is_live)
         self._class_names: tuple[str, ...] = ()
 
     def run(self, stop: Stop) -> None:
@@ -77,29 +81,34 @@ class CameraAgent:
             UsageError: A person has to mend the camera's settings.
         """
         source = open_source(self._settings, self._clock, patience_s=OPEN_PATIENCE_S)
-        self._watch = Watch(self._clock.now_ms(), round(self._shared.heartbeat_s * 1000))
+        watch = Watch(self._clock.now_ms(), round(self._shared.heartbeat_s * 1000))
         try:
-            info = self._open(source, stop)
+            info = self._open(source, watch, stop)
             if info is None:
                 return
-            plan, detect = self._plan(info)
-            pipeline = Pipeline(plan, detect)
-            self._keeper.keep([(self._clock.now_ms(), plan.configured)])
-            reached = self._count(source, pipeline, stop)
-            self._keeper.keep([*pipeline.finish(), *self._watch.close()], pipeline.totals())
-            if source.is_finished:
+            plan = self._plan(info)
+            self._keep([(self._clock.now_ms(), plan.configured)])
+            reader = threading.Thread(
+                target=self._read, args=(source, stop), name=f"read {self.name}", daemon=True
+            )
+            reader.start()
+            pipeline = Pipeline(plan)
+            reached = self._count(pipeline, watch, stop)
+            self._keep([*pipeline.finish(), *watch.close()], pipeline.totals())
+            if not stop.is_requested():
                 _log.warning(
                     "the recording has ended; nothing more is counted",
                     camera=self.name,
                     frames=reached,
                     frames_expected=info.frame_count,
                 )
-                self._rest(stop)
-            self._keeper.close()
+                self._rest(watch, stop)
+            # A reader that hangs keeps its source; its thread ends with the process.
+            reader.join(READ_TIMEOUT_S)
         finally:
             source.close()
 
-    def _open(self, source: FrameSource, stop: Stop) -> SourceInfo | None:
+    def _open(self, source: FrameSource, watch: Watch, stop: Stop) -> SourceInfo | None:
         backoff = Backoff(base_s=0.5, cap_s=10.0)
         while not stop.is_requested():
             try:
@@ -108,56 +117,78 @@ class CameraAgent:
                 reason = mask(error.what)
                 if backoff.attempts in {0, 3} or backoff.attempts % 20 == 0:
                     _log.warning("the camera does not answer; trying on", camera=self.name, reason=reason)
-                self._wait_blind(reason, backoff.next_delay_s(), stop)
+                self._wait_blind(watch, reason, backoff.next_delay_s(), stop)
         return None
 
-    def _wait_blind(self, reason: str, wait_s: float, stop: Stop) -> None:
+    def _wait_blind(self, watch: Watch, reason: str, wait_s: float, stop: Stop) -> None:
         until_s = self._clock.monotonic_s() + wait_s
         while True:
-            self._keeper.keep(self._watch.blind(self._clock.now_ms(), reason))
+            self._keep(watch.blind(self._clock.now_ms(), reason))
             left_s = until_s - self._clock.monotonic_s()
             if left_s <= 0 or stop.wait(min(left_s, READ_TIMEOUT_S)):
                 return
 
-    def _rest(self, stop: Stop) -> None:
+    def _rest(self, watch: Watch, stop: Stop) -> None:
         """Say that a recording has ended until asked to stop: silence would look like a camera that has died."""
         while not stop.is_requested():
-            self._wait_blind(HAS_ENDED, READ_TIMEOUT_S, stop)
-        self._keeper.keep(self._watch.close())
+            self._wait_blind(watch, HAS_ENDED, READ_TIMEOUT_S, stop)
+        self._keep(watch.close())
 
-    def _count(self, source: FrameSource, pipeline: Pipeline, stop: Stop) -> int:
+    def _read(self, source: FrameSource, stop: Stop) -> None:
+        """Bring pictures until asked to stop or until a recording has ended. Runs in a thread of its own."""
+        lane, failure = self._lane, None
+        try:
+            while not stop.is_requested() and not source.is_finished:
+                lane.reads()
+                try:
+                    frame = source.read(READ_TIMEOUT_S)
+                except Unavailable as error:
+                    lane.blind(mask(error.what))
+                    stop.wait(READ_TIMEOUT_S)
+                    continue
+                if frame is None:
+                    lane.idle()
+                elif lane.wants(frame):
+                    while not lane.offer(frame, READ_TIMEOUT_S) and not stop.is_requested():
+                        pass
+        except BaseException as error:  # noqa: BLE001 - carried to the camera's own thread, which raises it
+            failure = error
+        lane.finish(failure)
+
+    def _count(self, pipeline: Pipeline, watch: Watch, stop: Stop) -> int:
         """Count until asked to stop or until a recording has ended; return how many frames it has come."""
         reached = 0
-        while not stop.is_requested() and not source.is_finished:
-            try:
-                frame = source.read(READ_TIMEOUT_S)
-            except Unavailable as error:
-                self._wait_blind(mask(error.what), READ_TIMEOUT_S, stop)
-                continue
-            if frame is not None:
-                reached = frame.index + 1
-                self._take(frame, pipeline)
+        while not stop.is_requested() and not self._lane.is_finished:
+            news = self._lane.take(READ_TIMEOUT_S)
+            if isinstance(news, Seen):
+                reached = news.frame.index + 1
+                self._take(news, pipeline, watch)
+            elif isinstance(news, Blind):
+                self._keep(watch.blind(self._clock.now_ms(), news.reason))
         return reached
 
-    def _take(self, frame: Frame, pipeline: Pipeline) -> None:
-        """Go the way of one frame: detect, track and count; keep book; make it safe; show it."""
-        moments = pipeline.feed(frame)
-        moments += self._saw(frame)
-        self._keeper.keep(moments, pipeline.totals())
-        self._show(frame, pipeline.tracks)
+    def _take(self, seen: Seen, pipeline: Pipeline, watch: Watch) -> None:
+        """Go the last steps of a frame's way: track and count; keep book; make it safe; show it."""
+        moments = pipeline.count(self._pick(seen.detections), seen.frame.captured_at_ms)
+        moments += self._saw(seen.frame, watch)
+        self._keep(moments, pipeline.totals())
+        self._show(seen.frame, pipeline.tracks)
 
-    def _saw(self, frame: Frame) -> list[Moment]:
+    def _saw(self, frame: Frame, watch: Watch) -> list[Moment]:
         """Keep book of a frame that is counted."""
         latency_ms = self._clock.now_ms() - frame.captured_at_ms if self._settings.realtime else 0.0
-        return self._watch.saw(
+        return watch.saw(
             frame.captured_at_ms, dropped=frame.dropped, blind_ms=frame.blind_ms, latency_ms=latency_ms
         )
+
+    def _keep(self, moments: Sequence[Moment], totals: dict[str, LineTotals] | None = None) -> None:
+        self._shared.keeper.keep(self.name, moments, totals)
 
     def _show(self, frame: Frame, tracks: Tracks | None) -> None:
         if self._shared.preview and tracks is not None:
             self._shared.preview.publish(self.name, frame, _overlay(tracks, self._class_names))
 
-    def _plan(self, info: SourceInfo) -> tuple[CameraPlan, Detect]:
+    def _plan(self, info: SourceInfo) -> CameraPlan:
         settings, detector = self._settings, self._shared.detector
         kind = source_kind(settings.source)
         self._class_names = info.class_names or (detector.class_names if detector else ())
@@ -178,8 +209,8 @@ class CameraAgent:
                 f"Camera {settings.name} has lines and zones of {len(encode_value(configured))} bytes, {MAX_CONFIGURED_BYTES} fit "
                 "into one event: use fewer of them, or fewer points."
             )
-        plan = CameraPlan(configured, self._class_names, self._shared.outbox.totals(settings.name))
-        return plan, detect_with(detector, self._class_names, settings.classes)
+        self._pick = picking(self._class_names, settings.classes)
+        return CameraPlan(configured, self._class_names, self._shared.keeper.totals(settings.name))
 
 
 class _TrackBox(Struct, frozen=True):
@@ -203,23 +234,30 @@ def _overlay(tracks: Tracks, class_names: Sequence[str]) -> list[_TrackBox]:
     ]
 
 
-def detect_with(detector: Detector | None, class_names: Sequence[str], classes: Sequence[str]) -> Detect:
-    """Return how to detect: with a detector, or what a recording says; only the classes that the camera counts."""
+def picking(class_names: Sequence[str], classes: Sequence[str]) -> Callable[[Detections], Detections]:
+    """Return what leaves only the detections of the classes that a camera counts."""
     wanted = np.array(
         [class_id for class_id, name in enumerate(class_names) if name in classes], dtype=np.int16
     )
-    takes_all = len(wanted) == len(class_names)
+    if len(wanted) == len(class_names):
+        return lambda found: found
+
+    def pick(found: Detections) -> Detections:
+        keep = np.isin(found.class_id, wanted)
+        return found if keep.all() else Detections(found.xyxy[keep], found.score[keep], found.class_id[keep])
+
+    return pick
+
+
+def detect_with(detector: Detector | None, class_names: Sequence[str], classes: Sequence[str]) -> Detect:
+    """Return how to detect: with a detector, or what a recording says; only the classes that the camera counts."""
+    pick = picking(class_names, classes)
 
     def detect(frame: Frame) -> Detections:
         if frame.detections is not None:
-            found = frame.detections
-        elif detector is not None and frame.image is not None:
-            found = detector(frame.image)
-        else:
+            return pick(frame.detections)
+        if detector is None or frame.image is None:
             return Detections.empty()
-        if takes_all:
-            return found
-        keep = np.isin(found.class_id, wanted)
-        return Detections(found.xyxy[keep], found.score[keep], found.class_id[keep])
+        return pick(detector(frame.image))
 
     return detect

@@ -1,92 +1,136 @@
-"""Keeps a camera's events until they are on the disk: what the outbox cannot take waits in memory, within a bound."""
+"""Makes events safe behind the cameras' backs: one thread writes them to the disk, as many at once as have come.
 
+A disk that takes its time, as memory cards do for seconds, holds up no camera: what it has not taken waits in memory,
+within a bound. Nothing is sent before it is on the disk, because the publisher reads it from there.
+"""
+
+import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from countline.backoff import Backoff
-from countline.clock import Clock
 from countline.errors import Unavailable
 from countline.events import CountDelta, LineCrossed, LineTotals
 from countline.telemetry import Log
 from edge.count.rules import Moment
-from edge.outbox import Outbox
+from edge.outbox import Batch, Outbox
 from edge.sequence import fold
 
-# Events that could not be written wait in memory; beyond this many they are folded, which bounds them for good.
+# Events of a camera that wait in memory; beyond this many they are folded, which bounds them for good.
 MAX_PENDING = 2_000
-# After a write that failed the next one waits, at most so long: trying with each frame would cost what counting needs.
+# After a write that failed the next one waits, at most so long: trying with each event would cost what counting needs.
 WRITE_RETRY_CAP_S = 1.0
+# How long `close` waits for a disk that hangs.
+CLOSE_PATIENCE_S = 5.0
 
 _log = Log("edge.keep")
 
 
 class Keeper:
-    """The way of one camera's events into the outbox."""
+    """The way of all cameras' events into the outbox. Safe to use from several threads."""
 
-    def __init__(self, camera: str, outbox: Outbox, clock: Clock, on_kept: Callable[[], None]) -> None:
-        """Take the outbox that the cameras share.
+    def __init__(self, outbox: Outbox, on_kept: Callable[[], None] = lambda: None) -> None:
+        """Take the outbox, and begin to wait for events.
 
         Args:
-            camera: Whose events they are.
             outbox: Where they are safe.
-            clock: Says when to try again.
             on_kept: Called when events have become safe, so that they are sent.
         """
-        self._camera = camera
         self._outbox = outbox
-        self._clock = clock
         self._on_kept = on_kept
-        self._pending: list[Moment] = []
-        self._totals: dict[str, LineTotals] = outbox.totals(camera)
+        self._changed = threading.Condition()
+        self._pending: dict[str, Batch] = {}
+        self._is_closing = False
         self._failures = 0
         self._backoff = Backoff(base_s=0.1, cap_s=WRITE_RETRY_CAP_S)
-        self._again_s = 0.0
+        self._thread = threading.Thread(target=self._run, name="keep", daemon=True)
+        self._thread.start()
 
-    def keep(self, moments: Sequence[Moment], totals: dict[str, LineTotals] | None = None) -> None:
-        """Put events into the outbox. If it cannot be written they wait here, and are folded when they are many.
+    def totals(self, camera: str) -> dict[str, LineTotals]:
+        """Return the cumulative crossings per line of a camera, as of the last event that is safe."""
+        return self._outbox.totals(camera)
+
+    def keep(
+        self, camera: str, moments: Sequence[Moment], totals: dict[str, LineTotals] | None = None
+    ) -> None:
+        """Make events safe soon. Never waits for the disk.
 
         Args:
+            camera: Whose they are.
             moments: The events, in order.
             totals: The camera's cumulative crossings per line, these events included; None if they have not changed.
         """
-        if totals is not None:
-            self._totals = totals
-        self._pending += moments
-        if not self._pending or self._clock.monotonic_s() < self._again_s:
+        if not moments:
             return
-        try:
-            self._outbox.append(self._camera, self._pending, self._totals)
-        except Unavailable as error:
-            self._failures += 1
-            self._again_s = self._clock.monotonic_s() + self._backoff.next_delay_s()
-            if self._failures == 1 or self._failures % 100 == 0:
-                _log.warning(  # no traceback: a full disk is no bug
-                    "events wait in memory until the outbox can be written",
-                    camera=self._camera,
-                    reason=error.what,
-                )
-            if len(self._pending) > MAX_PENDING:
-                self._pending = fold(self._pending)
-            return
-        self._pending = []
-        self._failures = 0
-        self._again_s = 0.0
-        self._backoff.reset()
-        self._on_kept()
+        with self._changed:
+            self._pending[camera] = _joined(self._pending.get(camera), Batch(camera, list(moments), totals))
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Try once more at the end, with as few bytes as can be; what does not fit even then is lost, and said."""
-        if not self._pending:
-            return
-        self._pending = fold(self._pending)
-        self._again_s = 0.0
-        self.keep([])
-        if self._pending:
-            _log.error(
-                "the outbox could not be written until the end: what waited in memory is lost",
-                camera=self._camera,
-                crossings=_crossings(self._pending),
-                events=len(self._pending),
-            )
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify_all()
+        self._thread.join(CLOSE_PATIENCE_S)
+        with self._changed:
+            for batch in self._pending.values():
+                _log.error(
+                    "the outbox could not be written until the end: what waited in memory is lost",
+                    camera=batch.camera,
+                    crossings=_crossings(batch.moments),
+                    events=len(batch.moments),
+                )
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._pending or self._is_closing)
+                is_last = self._is_closing
+                batches, self._pending = list(self._pending.values()), {}
+            if is_last:
+                self._put_back([batch for batch in batches if not self._write_last(batch)])
+                return
+            if not self._write(batches):
+                self._put_back(batches)
+                with self._changed:
+                    self._changed.wait_for(lambda: self._is_closing, timeout=self._backoff.next_delay_s())
+
+    def _write_last(self, batch: Batch) -> bool:
+        return self._write([batch]) or self._write([replace(batch, moments=fold(batch.moments))])
+
+    def _write(self, batches: Sequence[Batch]) -> bool:
+        try:
+            self._outbox.append_all(batches)
+        except Unavailable as error:
+            self._failures += 1
+            if self._failures == 1 or self._failures % 100 == 0:
+                _log.warning(  # no traceback: a full disk is no bug
+                    "events wait in memory until the outbox can be written",
+                    cameras=[batch.camera for batch in batches],
+                    reason=error.what,
+                )
+            return False
+        self._failures = 0
+        self._backoff.reset()
+        self._on_kept()
+        return True
+
+    def _put_back(self, batches: Sequence[Batch]) -> None:
+        """Let events wait again, before those that have come since."""
+        with self._changed:
+            for batch in batches:
+                self._pending[batch.camera] = _joined(batch, self._pending.get(batch.camera))
+
+
+def _joined(first: Batch | None, then: Batch | None) -> Batch:
+    """Return both, folded if they are many."""
+    if first is None or then is None:
+        both = first or then
+        assert both is not None
+        return both
+    moments = [*first.moments, *then.moments]
+    totals = first.totals if then.totals is None else then.totals
+    return Batch(first.camera, fold(moments) if len(moments) > MAX_PENDING else moments, totals)
 
 
 def _crossings(moments: Sequence[Moment]) -> int:

@@ -12,8 +12,12 @@ from countline.errors import Unavailable, UsageError
 from countline.service import Stop
 from countline.telemetry import Log
 from edge.agent import CameraAgent, Shared
+from edge.arrays import Detections
 from edge.config import EdgeSettings, source_kind
+from edge.desk import Desk, Look
 from edge.detector import Detector
+from edge.frames import Image
+from edge.keep import Keeper
 from edge.outbox import Outbox
 from edge.preview import Preview
 from edge.publish import Publisher
@@ -22,6 +26,8 @@ from edge.publish import Publisher
 DRAIN_S = 1.5
 # A supervisor that was killed leaves us a moment in which its old agent still holds the data folder.
 LOCK_WAIT_S = 6.0
+# A camera that hangs in a driver holds up no stop for longer; what the others counted is safe.
+STOP_PATIENCE_S = 1.5
 
 _log = Log("edge.main")
 
@@ -46,12 +52,17 @@ def run(settings: EdgeSettings, stop: Stop) -> None:
             if settings.preview.enabled
             else None
         )
-        shared = Shared(detector, outbox, publisher.wake, clock, preview, settings.heartbeat_s)
+        keeper = Keeper(outbox, publisher.wake)
+        desk = Desk(_look(detector) if detector else None, clock)
+        shared = Shared(desk, keeper, clock, detector, preview, settings.heartbeat_s)
         agents = [CameraAgent(camera, shared) for camera in settings.cameras]
         publisher.start()
+        desk.start()
         try:
-            _run_cameras(agents, stop)
+            _run_cameras(agents, clock, stop)
         finally:
+            desk.close()
+            keeper.close()
             if not publisher.close(DRAIN_S):
                 _log.info(
                     "stopped with events in the outbox; the next start sends them", waiting=outbox.backlog
@@ -61,7 +72,7 @@ def run(settings: EdgeSettings, stop: Stop) -> None:
             outbox.close()
 
 
-def _run_cameras(agents: Sequence[CameraAgent], stop: Stop) -> None:
+def _run_cameras(agents: Sequence[CameraAgent], clock: Clock, stop: Stop) -> None:
     """Run each camera in its thread. The first that fails ends all, and its error goes on to the caller."""
     failures: list[BaseException] = []
 
@@ -79,8 +90,9 @@ def _run_cameras(agents: Sequence[CameraAgent], stop: Stop) -> None:
     for thread in threads:
         thread.start()
     stop.wait()
+    until_s = clock.monotonic_s() + STOP_PATIENCE_S
     for thread in threads:
-        thread.join()
+        thread.join(max(0.0, until_s - clock.monotonic_s()))
     if failures:
         raise failures[0]
 
@@ -94,6 +106,13 @@ def _detector(settings: EdgeSettings) -> Detector | None:
         return None
     classes = sorted({cls for camera in cameras for cls in camera.classes})
     return Detector(Path(settings.detector.model), settings.detector, classes)
+
+
+def _look(detector: Detector) -> Look:
+    def look(images: Sequence[Image]) -> list[Detections]:
+        return [detector(image) for image in images]
+
+    return look
 
 
 def _open_outbox(settings: EdgeSettings, clock: Clock) -> Outbox:

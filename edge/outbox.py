@@ -8,6 +8,7 @@ were. A row leaves only when the gateway's durable mark passes it; a broker's ac
 import sqlite3
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -37,6 +38,21 @@ _PUT_STATE = (
 )
 
 _log = Log("edge.outbox")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Events of one camera.
+
+    Attributes:
+        camera: Whose they are.
+        moments: The events, in order.
+        totals: The camera's cumulative crossings per line, these events included; None if they have not changed.
+    """
+
+    camera: str
+    moments: list[Moment]
+    totals: dict[str, LineTotals] | None = None
 
 
 class Outbox:
@@ -103,20 +119,27 @@ class Outbox:
         return dict(self._totals.get(camera, {}))
 
     def append(self, camera: str, moments: Sequence[Moment], totals: dict[str, LineTotals]) -> None:
-        """Commit events and the line totals that they lead to. They are safe when this returns.
+        """Commit the events of one camera; see `append_all`."""
+        self.append_all([Batch(camera, list(moments), totals)])
 
-        Args:
-            camera: Whose they are.
-            moments: The events, in order.
-            totals: The camera's cumulative crossings per line, these events included.
+    def append_all(self, batches: Sequence[Batch]) -> None:
+        """Commit events and the line totals that they lead to, in one transaction. They are safe when this returns.
 
         Raises:
             Unavailable: The disk or the outbox is full, or cannot be written. Nothing was written; try again.
         """
         with self._lock:
             before = self._sequencer.last_seq
-            envelopes = self._sequencer.number(camera, [self._with_backlog(moment) for moment in moments])
-            all_totals = {**self._totals, camera: totals}
+            envelopes = [
+                envelope
+                for batch in batches
+                for envelope in self._sequencer.number(
+                    batch.camera, [self._with_backlog(moment) for moment in batch.moments]
+                )
+            ]
+            all_totals = self._totals | {
+                batch.camera: batch.totals for batch in batches if batch.totals is not None
+            }
             try:
                 self._transaction(
                     [

@@ -2,11 +2,18 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from countline.events import CameraConfigured, LineTotals
-from edge.arrays import Tracks
+from edge.arrays import Detections, Tracks
 from edge.count.rules import Moment, Rules
 from edge.frames import Detect, Frame
 from edge.track.tracker import Tracker, TrackerSettings
+
+# More boxes at once than people fit into a picture, and than there may be tracks: the surest are taken.
+MAX_BOXES = 512
+# Pixels. No picture is so large; sums and squares of such numbers are still exact enough to compare.
+_FARTHEST_PX = 1e6
 
 
 @dataclass(frozen=True)
@@ -27,24 +34,32 @@ class CameraPlan:
 class Pipeline:
     """Counts one camera. Feed it frames in order of time."""
 
-    def __init__(self, plan: CameraPlan, detect: Detect, tracker: TrackerSettings | None = None) -> None:
-        """Take what to count, how to detect and how to track."""
+    def __init__(
+        self, plan: CameraPlan, detect: Detect | None = None, tracker: TrackerSettings | None = None
+    ) -> None:
+        """Take what to count, how to track, and how to detect if it is fed frames."""
         self._detect = detect
         self._tracker = Tracker(tracker)
         self._rules = Rules(plan.configured.lines, plan.configured.zones, plan.class_names, plan.totals)
+        self._n_classes = len(plan.class_names)
         self._at_ms = 0
         self.tracks: Tracks | None = None
 
     def feed(self, frame: Frame) -> list[Moment]:
-        """Count one frame; return what it decides, in order of time, none of it later than the frame.
+        """Detect on one frame and count it; see `count`."""
+        assert self._detect is not None
+        return self.count(self._detect(frame), frame.captured_at_ms)
+
+    def count(self, detections: Detections, captured_at_ms: int) -> list[Moment]:
+        """Count what was seen on one frame; return what it decides, in order of time, none of it later than the frame.
 
         What happened is decided a quarter of a second later (`edge.track.smooth`), and a crossing only when the object
         is clear of the line.
 
-        A frame whose clock has stepped back is taken as captured with the one before.
+        A frame whose clock has stepped back is taken as captured with the one before. Boxes that are none are left out.
         """
-        self._at_ms = max(frame.captured_at_ms, self._at_ms)
-        self.tracks = self._tracker.feed(self._detect(frame), self._at_ms)
+        self._at_ms = max(captured_at_ms, self._at_ms)
+        self.tracks = self._tracker.feed(usable(detections, self._n_classes), self._at_ms)
         return self._rules.feed(self.tracks, self._at_ms)
 
     def finish(self) -> list[Moment]:
@@ -54,3 +69,31 @@ class Pipeline:
     def totals(self) -> dict[str, LineTotals]:
         """Return the cumulative crossings per line."""
         return self._rules.totals()
+
+
+def usable(detections: Detections, n_classes: int) -> Detections:
+    """Return what can be counted of a frame: boxes of finite numbers with an area, of a known class, the surest if too many.
+
+    A model in half precision may return NaN, and a damaged file anything: one bad box must not spoil a good frame.
+
+    Args:
+        detections: What a detector returned.
+        n_classes: Class ids are below this.
+    """
+    xyxy, score, class_id = detections.xyxy, detections.score, detections.class_id
+    # Comparisons with NaN are false, so that these keep neither NaN nor infinity.
+    good = (
+        (np.abs(xyxy) <= _FARTHEST_PX).all(axis=1)
+        & (xyxy[:, 0] < xyxy[:, 2])
+        & (xyxy[:, 1] < xyxy[:, 3])
+        & (score >= 0)
+        & (score <= 1)
+        & (class_id >= 0)
+        & (class_id < n_classes)
+    )
+    if len(good) <= MAX_BOXES and good.all():
+        return detections
+    rows = np.flatnonzero(good)
+    if len(rows) > MAX_BOXES:
+        rows = np.sort(rows[np.argsort(-score[rows], kind="stable")[:MAX_BOXES]])
+    return Detections(xyxy[rows], score[rows], class_id[rows])

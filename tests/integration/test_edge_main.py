@@ -13,6 +13,8 @@ from countline.service import Stop
 from edge import recount
 from edge.agent import CameraAgent, Shared
 from edge.config import CameraSettings, DetectorSettings, LineSettings
+from edge.desk import Desk
+from edge.keep import Keeper
 from edge.outbox import Outbox
 
 LINES = [LineSettings(f"x{x}", [(x, 0.0), (x, 360.0)]) for x in range(20, 640, 20)]
@@ -35,9 +37,19 @@ class StopsAfter(Stop):
         return super().wait(timeout_s)
 
 
+def run_agent(camera: CameraSettings, outbox: Outbox, stop: Stop, heartbeat_s: float = 1.0) -> None:
+    """Run one camera that brings its own detections, until it is asked to stop; then all it has said is written."""
+    keeper = Keeper(outbox)
+    desk = Desk(None, SystemClock())
+    try:
+        CameraAgent(camera, Shared(desk, keeper, SystemClock(), heartbeat_s=heartbeat_s)).run(stop)
+    finally:
+        keeper.close()
+
+
 def run(outbox: Outbox) -> dict[str, LineTotals]:
     """Count the scene into an outbox that nobody empties; return the totals that it ends with."""
-    CameraAgent(SCENE, Shared(None, outbox, lambda: None, SystemClock())).run(StopsAfter(1))
+    run_agent(SCENE, outbox, StopsAfter(1))
     return outbox.totals("square")
 
 
@@ -63,8 +75,7 @@ def test_a_recording_that_has_ended_is_blind_and_says_why(tmp_path: Path, caplog
     camera = CameraSettings("walk", f"mot:{path}", size=(500, 300), fps=100.0)
     caplog.set_level(logging.WARNING)
     with closing(Outbox(tmp_path / "outbox.sqlite", "site", "box", SystemClock(), 1_000_000)) as outbox:
-        shared = Shared(None, outbox, lambda: None, SystemClock(), heartbeat_s=0.1)
-        CameraAgent(camera, shared).run(StopsAfter(3))
+        run_agent(camera, outbox, StopsAfter(3), heartbeat_s=0.1)
         sent = [decode(body) for _, body in outbox.read_after(0, 1_000, 1_000_000)]
     events = [envelope.event for envelope in sent if isinstance(envelope, Envelope)]
     beats = [event for event in events if isinstance(event, Heartbeat)]
