@@ -9,7 +9,7 @@ readings are reported, for the second leaves out people who really went over, an
 The error is WAPE: the sum over lines and directions of |counted - true|, divided by the sum of true.
 """
 
-import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,8 @@ from edge.count.geometry import cross, signed_crossing
 UNDONE_WITHIN_FRAMES = 7
 Counts = list[tuple[int, int]]
 """In and out per line."""
+Walk = list[tuple[int, Point]]
+"""Frame number and foot point of one object, in order."""
 
 
 def standard_lines(width: int, height: int) -> list[LineSettings]:
@@ -36,19 +38,29 @@ def standard_lines(width: int, height: int) -> list[LineSettings]:
     return [*upright, *level]
 
 
-def true_crossings(gt_file: Path, lines: list[LineSettings], *, strict: bool = False) -> Counts:
-    """Return in and out of each line by a ground-truth file; rows whose seventh column is 0 do not count.
+def true_crossings(gt_file: Path, lines: Sequence[LineSettings], *, strict: bool = False) -> Counts:
+    """Return in and out of each line by a ground-truth file.
 
     Args:
         gt_file: In MOT format.
         lines: To judge.
         strict: Leave out steps that begin or end exactly on a line.
     """
+    return count_walks(lines, true_walks(gt_file), strict=strict)
+
+
+def true_walks(gt_file: Path) -> list[Walk]:
+    """Return the walks of a ground-truth file in MOT format; rows whose seventh column is 0 do not count."""
     rows = np.loadtxt(gt_file, delimiter=",", ndmin=2)
     rows = rows[rows[:, 6] != 0]
     tracks = [rows[rows[:, 1] == track] for track in np.unique(rows[:, 1])]
-    walks = [_walk(track[np.argsort(track[:, 0])]) for track in tracks]
-    return [_count(line.points, walks, strict=strict) for line in lines]
+    return [_walk(track[np.argsort(track[:, 0])]) for track in tracks]
+
+
+def count_walks(lines: Sequence[LineSettings], walks: Sequence[Walk], *, strict: bool = False) -> Counts:
+    """Return in and out of each line, of two points, by true walks."""
+    arrays = [np.array([point for _, point in walk], dtype=np.float64).reshape(-1, 2) for walk in walks]
+    return [_count(line.points, walks, arrays, strict=strict) for line in lines]
 
 
 def wrong(counted: Counts, truth: Counts) -> int:
@@ -60,9 +72,6 @@ def wrong(counted: Counts, truth: Counts) -> int:
     )
 
 
-Walk = list[tuple[int, Point]]
-
-
 def _walk(track: np.ndarray) -> Walk:
     return [
         (int(frame), (float(left + width / 2), float(top + height)))
@@ -70,11 +79,17 @@ def _walk(track: np.ndarray) -> Walk:
     ]
 
 
-def _count(line: list[Point], walks: list[Walk], *, strict: bool) -> tuple[int, int]:
+def _count(
+    line: list[Point], walks: Sequence[Walk], arrays: Sequence[np.ndarray], *, strict: bool
+) -> tuple[int, int]:
     n_in = n_out = 0
-    for walk in walks:
+    (ax, ay), (bx, by) = line
+    for walk, points in zip(walks, arrays, strict=True):
         crossings: list[tuple[int, int]] = []
-        for (_, before), (frame, after) in itertools.pairwise(walk):
+        # Only steps between the two sides can cross; all others need no second look.
+        is_right = (bx - ax) * (points[:, 1] - ay) - (by - ay) * (points[:, 0] - ax) > 0
+        for i in np.flatnonzero(is_right[1:] != is_right[:-1]).tolist():
+            (_, before), (frame, after) = walk[i], walk[i + 1]
             step = signed_crossing(before, after, line[0], line[1])
             if not step or (
                 strict and 0.0 in {cross(line[0], line[1], before), cross(line[0], line[1], after)}
