@@ -21,6 +21,7 @@ from countline.telemetry import Log, mask
 from edge.arrays import Detections, Tracks
 from edge.capture import open_source
 from edge.config import CameraSettings, source_kind
+from edge.count.measuring import measuring
 from edge.count.rules import Moment, shapes
 from edge.desk import READ_TIMEOUT_S, Blind, Desk, Seen
 from edge.detector import Detector
@@ -193,6 +194,7 @@ class CameraAgent:
         kind = source_kind(settings.source)
         self._class_names = info.class_names or (detector.class_names if detector else ())
         lines, zones = shapes(settings.name, settings.lines, settings.zones, info.width, info.height)
+        measured = measuring(settings, info.width, info.height)
         configured = CameraConfigured(
             width=info.width,
             height=info.height,
@@ -203,6 +205,8 @@ class CameraAgent:
             model="" if info.class_names or not detector else detector.name,
             fps=info.fps,
             preview=self._shared.preview is not None,
+            gates=list(measured.gates),
+            od=measured.od,
         )
         if len(encode_value(configured)) > MAX_CONFIGURED_BYTES:
             raise UsageError(
@@ -210,7 +214,7 @@ class CameraAgent:
                 "into one event: use fewer of them, or fewer points."
             )
         self._pick = picking(self._class_names, settings.classes)
-        return CameraPlan(configured, self._class_names, self._shared.keeper.totals(settings.name))
+        return CameraPlan(configured, self._class_names, self._shared.keeper.totals(settings.name), measured)
 
 
 class _TrackBox(Struct, frozen=True):

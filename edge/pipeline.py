@@ -1,11 +1,12 @@
 """From a frame to events: the only place that knows the order of the steps. Pure: the detector is a callable."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from countline.events import CameraConfigured, LineTotals
 from edge.arrays import Detections, Tracks
+from edge.count.measuring import Measuring
 from edge.count.rules import Moment, Rules
 from edge.frames import Detect, Frame
 from edge.track.tracker import Tracker, TrackerSettings
@@ -24,11 +25,13 @@ class CameraPlan:
         configured: Lines and zones in pixels of its picture: the event that says so to everybody else.
         class_names: By class id.
         totals: Per line, where to go on counting from after a restart.
+        measuring: Gates, speeds and what else is wanted.
     """
 
     configured: CameraConfigured
     class_names: tuple[str, ...]
     totals: dict[str, LineTotals] | None = None
+    measuring: Measuring = field(default_factory=Measuring)
 
 
 class Pipeline:
@@ -40,7 +43,8 @@ class Pipeline:
         """Take what to count, how to track, and how to detect if it is fed frames."""
         self._detect = detect
         self._tracker = Tracker(tracker)
-        self._rules = Rules(plan.configured.lines, plan.configured.zones, plan.class_names, plan.totals)
+        configured = plan.configured
+        self._rules = Rules(configured.lines, configured.zones, plan.class_names, plan.totals, plan.measuring)
         self._n_classes = len(plan.class_names)
         self._at_ms = 0
         self.tracks: Tracks | None = None
@@ -64,7 +68,7 @@ class Pipeline:
 
     def finish(self) -> list[Moment]:
         """Settle what was seen, because no frame will come any more; return what that decides."""
-        return self._rules.feed(self._tracker.finish(), self._at_ms)
+        return self._rules.finish(self._tracker.finish(), self._at_ms)
 
     def totals(self) -> dict[str, LineTotals]:
         """Return the cumulative crossings per line."""

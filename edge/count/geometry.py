@@ -4,6 +4,9 @@ import itertools
 import math
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from countline.events import Point
 
 
@@ -65,3 +68,22 @@ def inside(p: Point, polygon: Sequence[Point]) -> bool:
         if (y1 > y) != (y2 > y) and x < (x2 - x1) * (y - y1) / (y2 - y1) + x1:
             is_inside = not is_inside
     return is_inside
+
+
+def inside_many(xy: NDArray[np.float64], polygon: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Say of many points whether they lie inside a polygon; the same rule as `inside`.
+
+    Args:
+        xy: Points, shape (N, 2).
+        polygon: Corners in order, first not repeated, shape (K, 2).
+
+    Returns:
+        bool, shape (N,).
+    """
+    x, y = xy[:, 0, None], xy[:, 1, None]
+    x1, y1 = polygon[:, 0], polygon[:, 1]
+    x2, y2 = np.roll(x1, -1), np.roll(y1, -1)
+    is_level = y1 == y2  # such an edge is never between, so what it is divided by does not matter
+    is_between = (y1 > y) != (y2 > y)
+    hits = is_between & (x < (x2 - x1) * (y - y1) / np.where(is_level, 1.0, y2 - y1) + x1)
+    return (np.count_nonzero(hits, axis=1) & 1).astype(np.bool_)

@@ -1,28 +1,37 @@
 """One camera's lines and zones: from settings to counters, from tracks to events."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from countline.errors import UsageError
 from countline.events import (
     AnyEvent,
     Direction,
     LineCrossed,
     LineShape,
     LineTotals,
-    Point,
+    ZoneEntered,
     ZoneOccupancy,
     ZoneShape,
     ZoneVisit,
 )
 from edge.arrays import Spots, Tracks
 from edge.config import LineSettings, ZoneSettings
-from edge.count.line import LineCounter
-from edge.count.zone import Visit, ZoneCounter
+from edge.count.crowd import Crowding
+from edge.count.gate import Gates, Step
+from edge.count.heat import HeatMap
+from edge.count.line import Crossing, LineCounter
+from edge.count.measuring import Measuring, in_pixels
+from edge.count.path import Paths
+from edge.count.speed import REACH_MS, speed_m_s
+from edge.count.zone import Entry, Visit, ZoneCounter
 
 _NOT_YET_COUNTED = LineTotals(in_=0, out=0)
+_NOTHING = Measuring()
 
 Moment = tuple[int, AnyEvent]
 """When something happened (UTC epoch ms), and what."""
@@ -49,31 +58,28 @@ def shapes(
     line_shapes = [
         LineShape(
             line.name,
-            _pixels(camera, f"line {line.name!r}", line.points, width, height),
+            in_pixels(camera, f"line {line.name!r}", line.points, width, height),
             line.swap,
             line.sides,
             line.classes,
+            line.min_height,
+            line.max_height,
         )
         for line in lines
     ]
     zone_shapes = [
-        ZoneShape(zone.name, _pixels(camera, f"zone {zone.name!r}", zone.points, width, height), zone.classes)
+        ZoneShape(
+            zone.name,
+            in_pixels(camera, f"zone {zone.name!r}", zone.points, width, height),
+            zone.classes,
+            zone.min_height,
+            zone.max_height,
+            zone.max_occupancy,
+            round(zone.overcrowded_after_s * 1000),
+        )
         for zone in zones
     ]
     return line_shapes, zone_shapes
-
-
-def _pixels(camera: str, what: str, points: Sequence[Point], width: int, height: int) -> list[Point]:
-    are_fractions = all(0 <= x <= 1 and 0 <= y <= 1 for x, y in points)
-    scale = (width, height) if are_fractions else (1, 1)
-    pixels = [(x * scale[0], y * scale[1]) for x, y in points]
-    for x, y in pixels:
-        if not (0 <= x <= width and 0 <= y <= height):
-            raise UsageError(
-                f"Camera {camera}: {what} has the point [{x:g}, {y:g}] outside its picture of {width}x{height} pixels: "
-                "give points inside it, in pixels or in fractions from 0 to 1."
-            )
-    return pixels
 
 
 @dataclass(slots=True)
@@ -91,6 +97,7 @@ class Rules:
         zones: Sequence[ZoneShape],
         class_names: Sequence[str],
         totals: dict[str, LineTotals] | None = None,
+        measuring: Measuring = _NOTHING,
     ) -> None:
         """Take the shapes in pixels.
 
@@ -99,12 +106,18 @@ class Rules:
             zones: To watch.
             class_names: By class id.
             totals: Per line, where to go on counting from after a restart.
+            measuring: What else is wanted: gates, speeds, a heat-map. Its picture's height must be there if a line or a zone
+                has limits of size.
         """
         self._class_names = tuple(class_names)
-        self._lines = [
-            (LineCounter(line.name, line.points, swap=line.swap), frozenset(line.classes)) for line in lines
+        self._measuring = measuring
+        self._paths = Paths()
+        self._lines = [LineCounter(line.name, line.points, swap=line.swap) for line in lines]
+        self._line_filters = {line.name: _Filter.of(line, measuring) for line in lines}
+        self._zones = [
+            (ZoneCounter(zone.name, zone.points), _Filter.of(zone, measuring), _crowding(zone))
+            for zone in zones
         ]
-        self._zones = [(ZoneCounter(zone.name, zone.points), frozenset(zone.classes)) for zone in zones]
         before = totals or {}
         self._totals = {
             line.name: _Totals(before[line.name].in_, before[line.name].out)
@@ -113,39 +126,81 @@ class Rules:
             for line in lines
         }
         self._occupancy: dict[str, dict[str, int] | None] = {zone.name: None for zone in zones}
+        self._gates = Gates(measuring.gates, od=measuring.od)
+        self._heat = HeatMap(measuring.heat, self._class_names) if measuring.heat else None
 
     def feed(self, tracks: Tracks, at_ms: int) -> list[Moment]:
         """Take the tracks of one frame; return what happened, in order of time."""
-        moments: list[Moment] = []
-        for row in range(len(tracks.settled)):
-            self._feed_spot(tracks.settled, row, moments)
+        spots = tracks.settled
+        first = self._paths.feed(spots)
+        moments = self._feed_lines(spots)
+        moments += self._feed_zones(spots, first, at_ms, tracks.ended)
+        if self._heat:
+            moments += self._heat.feed(spots, at_ms)
         for track in tracks.ended:
             self._end(track, moments)
-        for zone, _ in self._zones:
-            occupancy = zone.occupancy()
-            if occupancy != self._occupancy[zone.name]:
-                self._occupancy[zone.name] = occupancy
-                moments.append((at_ms, ZoneOccupancy(zone.name, occupancy)))
+        moments += self._gates.release(at_ms)
         moments.sort(key=lambda moment: moment[0])
         return [(moment_ms, self._counted(event)) for moment_ms, event in moments]
+
+    def finish(self, tracks: Tracks, at_ms: int) -> list[Moment]:
+        """Take the last tracks, because no frame will come any more; return what that decides, in order of time."""
+        moments = self.feed(tracks, at_ms)
+        for zone, _, crowding in self._zones:
+            if crowding:
+                moments += crowding.finish(sum(zone.occupancy().values()), at_ms)
+        if self._heat:
+            moments += self._heat.finish(at_ms)
+        return moments
 
     def totals(self) -> dict[str, LineTotals]:
         """Return the cumulative crossings per line."""
         return {name: LineTotals(in_=total.n_in, out=total.n_out) for name, total in self._totals.items()}
 
-    def _feed_spot(self, spots: Spots, row: int, moments: list[Moment]) -> None:
-        track, at_ms = int(spots.track_id[row]), int(spots.at_ms[row])
-        foot = (float(spots.xy[row, 0]), float(spots.xy[row, 1]))
-        cls = self._class_names[int(spots.class_id[row])]
-        for line, classes in self._lines:
-            for crossing in line.feed(track, foot, float(spots.height_px[row]), at_ms):
-                if not classes or cls in classes:
-                    conf = round(float(spots.score[row]), 3)
-                    event = LineCrossed(crossing.line, crossing.direction, cls, track, conf, _NOT_YET_COUNTED)
-                    moments.append((crossing.at_ms, event))
-        for zone, classes in self._zones:
-            if not classes or cls in classes:
-                moments += [_left(visit) for visit in zone.feed(track, cls, foot, at_ms)]
+    # ---- lines
+
+    def _crossings(self, spots: Spots) -> list[Crossing]:
+        """Feed the lines: nothing else here knows how a line counts."""
+        crossings: list[Crossing] = []
+        for row in range(len(spots)):
+            foot = (float(spots.xy[row, 0]), float(spots.xy[row, 1]))
+            height_px, at_ms = float(spots.height_px[row]), int(spots.at_ms[row])
+            for line in self._lines:
+                crossings += line.feed(int(spots.track_id[row]), foot, height_px, at_ms)
+        return crossings
+
+    def _feed_lines(self, spots: Spots) -> list[Moment]:
+        moments: list[Moment] = []
+        crossings = self._crossings(spots)
+        if not crossings:
+            return moments
+        last = {track: row for row, track in enumerate(spots.track_id.tolist())}
+        for crossing in crossings:
+            row = last[crossing.track]
+            cls = self._class_names[int(spots.class_id[row])]
+            if not self._line_filters[crossing.line].takes(cls, self._paths, crossing.track, crossing.at_ms):
+                continue
+            event = LineCrossed(
+                crossing.line,
+                crossing.direction,
+                cls,
+                crossing.track,
+                round(float(spots.score[row]), 3),
+                _NOT_YET_COUNTED,
+                self._speed_m_s(cls, crossing),
+            )
+            moments.append((crossing.at_ms, event))
+            step = Step(crossing.at_ms, crossing.line, crossing.direction, cls)
+            moments += self._gates.feed(crossing.track, step)
+        return moments
+
+    def _speed_m_s(self, cls: str, crossing: Crossing) -> float | None:
+        scale = self._measuring.scale(cls)
+        if scale is None:
+            return None
+        times, xy, heights = self._paths.around(crossing.track, crossing.at_ms, REACH_MS)
+        speed = speed_m_s(times, scale.metres(xy, heights))
+        return None if speed is None else round(speed, 2)
 
     def _counted(self, event: AnyEvent) -> AnyEvent:
         """Give a crossing its totals. In order of time, so that a line's totals only ever rise from event to event."""
@@ -158,12 +213,79 @@ class Rules:
             total.n_out += 1
         return msgspec.structs.replace(event, totals=LineTotals(in_=total.n_in, out=total.n_out))
 
+    # ---- zones
+
+    def _feed_zones(
+        self, spots: Spots, first: NDArray[np.bool_], at_ms: int, ended: Sequence[int]
+    ) -> list[Moment]:
+        moments: list[Moment] = []
+        class_ids: list[int] = spots.class_id.tolist()
+        classes = [self._class_names[class_id] for class_id in class_ids]
+        tracks, times = spots.track_id.tolist(), spots.at_ms.tolist()
+        for zone, wants, crowding in self._zones:
+            taken = [
+                wants.takes(cls, self._paths, track, when_ms)
+                for cls, track, when_ms in zip(classes, tracks, times, strict=True)
+            ]
+            wanted = np.array(taken, dtype=np.bool_)
+            changes = zone.feed(spots, classes, wanted, first)
+            for track in ended:
+                changes += zone.end(track)
+            moments += [_came_or_left(change) for change in changes]
+            occupancy = zone.occupancy()
+            if occupancy != self._occupancy[zone.name]:
+                self._occupancy[zone.name] = occupancy
+                moments.append((at_ms, ZoneOccupancy(zone.name, occupancy)))
+            if crowding:
+                moments += crowding.feed(sum(occupancy.values()), at_ms)
+        return moments
+
     def _end(self, track: int, moments: list[Moment]) -> None:
-        for line, _ in self._lines:
+        for line in self._lines:
             line.end(track)
-        for zone, _ in self._zones:
-            moments += [_left(visit) for visit in zone.end(track)]
+        moments += self._gates.end(track)
+        if self._heat:
+            self._heat.end(track)
+        self._paths.end(track)
 
 
-def _left(visit: Visit) -> Moment:
-    return visit.left_at_ms, ZoneVisit(visit.zone, visit.cls, visit.track, visit.dwell_ms)
+@dataclass(frozen=True, slots=True)
+class _Filter:
+    """What a line or a zone counts.
+
+    Attributes:
+        classes: Only these; empty: all.
+        min_px: Boxes of this height and more.
+        max_px: Boxes of this height and less.
+    """
+
+    classes: frozenset[str]
+    min_px: float
+    max_px: float
+
+    @classmethod
+    def of(cls, shape: LineShape | ZoneShape, measuring: Measuring) -> "_Filter":
+        has_limit = shape.min_height > 0 or shape.max_height < 1
+        assert measuring.picture_height_px or not has_limit, f"{shape.name} needs the picture's height"
+        min_px = shape.min_height * measuring.picture_height_px
+        max_px = shape.max_height * measuring.picture_height_px if shape.max_height < 1 else math.inf
+        return cls(frozenset(shape.classes), min_px, max_px)
+
+    def takes(self, cls: str, paths: Paths, track: int, at_ms: int) -> bool:
+        """Say whether an object counts, by its class and its usual size around that moment."""
+        if self.classes and cls not in self.classes:
+            return False
+        if self.min_px == 0 and self.max_px == math.inf:
+            return True
+        return self.min_px <= paths.height_px(track, at_ms) <= self.max_px
+
+
+def _crowding(zone: ZoneShape) -> Crowding | None:
+    return Crowding(zone.name, zone.max_occupancy, zone.overcrowded_after_ms) if zone.max_occupancy else None
+
+
+def _came_or_left(change: Entry | Visit) -> Moment:
+    if isinstance(change, Entry):
+        return change.at_ms, ZoneEntered(change.zone, change.cls, change.track, change.appeared)
+    visit = ZoneVisit(change.zone, change.cls, change.track, change.dwell_ms, change.vanished)
+    return change.left_at_ms, visit
