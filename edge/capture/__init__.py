@@ -10,9 +10,10 @@ from edge.capture.folder import FolderReel
 from edge.capture.live import LiveSource
 from edge.capture.mot import MotReel
 from edge.capture.player import Player, Reel
+from edge.capture.replay import DetlogSource
 from edge.capture.synthetic import FRAMES, SyntheticReel
 from edge.capture.video import VideoReel
-from edge.config import LIVE_KINDS, CameraSettings, source_kind
+from edge.config import DETLOG, LIVE_KINDS, CameraSettings, source_kind, source_path
 from edge.frames import FrameSource
 
 __all__ = ["open_source"]
@@ -41,6 +42,11 @@ def open_source(
         return LiveSource(
             connection(settings), clock, max_fps=settings.max_fps, size=settings.size, patience_s=patience_s
         )
+    if settings.source.startswith(DETLOG):
+        path = Path(source_path(settings.source)).expanduser()
+        return DetlogSource(
+            path, clock, realtime=settings.realtime, loop=settings.loop, max_fps=settings.max_fps
+        )
     return Player(
         _reel(kind, settings, rng),
         clock,
@@ -64,6 +70,6 @@ def _reel(kind: str, settings: CameraSettings, rng: np.random.Generator | None) 
         is_endless = settings.realtime or settings.loop
         return SyntheticReel(rng or np.random.default_rng(_DEFAULT_SEED), None if is_endless else FRAMES)
     if kind == "detections":
-        return MotReel(Path(settings.source.removeprefix("mot:")), settings.size, settings.fps)
+        return MotReel(Path(source_path(settings.source)), settings.size, settings.fps)
     path = Path(settings.source)
     return FolderReel(path, settings.fps) if kind == "folder" else VideoReel(path, settings.fps)
