@@ -6,16 +6,38 @@ import msgspec
 
 from countline.events import (
     CONTRACT_VERSION,
+    AnyEvent,
     CountDelta,
     CounterChanged,
+    EntryDelta,
     Envelope,
+    GateDelta,
+    GatePassed,
     Heartbeat,
+    Heat,
     LineCrossed,
     VisitDelta,
+    ZoneCrowded,
+    ZoneEntered,
     ZoneOccupancy,
     ZoneVisit,
 )
 from edge.count.rules import Moment
+
+_HEARTBEAT = (Heartbeat.__name__,)
+# Which kinds may become one, if these fields are the same.
+_SAME: dict[type[AnyEvent], tuple[str, ...]] = {
+    CountDelta: ("line", "direction", "cls"),
+    EntryDelta: ("zone", "cls"),
+    VisitDelta: ("zone", "cls"),
+    GateDelta: ("gate", "origin", "destination", "cls"),
+    Heat: ("cls", "columns", "rows"),
+    ZoneOccupancy: ("zone",),
+    ZoneCrowded: ("zone",),
+    CounterChanged: ("counter", "reason"),
+    Heartbeat: (),
+}
+_Sum = CountDelta | EntryDelta | VisitDelta | GateDelta
 
 
 class Sequencer:
@@ -51,73 +73,99 @@ class Sequencer:
 def fold(moments: Iterable[Moment]) -> list[Moment]:
     """Make many waiting events of one camera few, without changing any total.
 
-    Crossings become one `CountDelta` per line, direction and class, visits one `VisitDelta` per zone and class, touching
-    heartbeats become one, of a zone's occupancy only the newest stays, and changes of a counter for one reason become one.
-    What goes is detail in time.
+    Crossings become one `CountDelta` per line, direction and class, entries one `EntryDelta` and visits one `VisitDelta` per
+    zone and class, passages one `GateDelta` per gate, lines and class, heat-maps one per class, touching heartbeats one.
+    Of a zone's occupancy and crowding only the newest stays, and changes of a counter for one reason become one. What
+    goes is detail in time. The rest, which is rare, is kept as it is.
     """
-    counts: dict[tuple[str, ...], CountDelta] = {}
-    visits: dict[tuple[str, ...], VisitDelta] = {}
-    occupancy: dict[str, Moment] = {}
-    changes: dict[tuple[str, str], tuple[int, CounterChanged]] = {}
-    heartbeat: tuple[int, Heartbeat] | None = None
+    folded: dict[tuple[str | int, ...], Moment] = {}
     kept: list[Moment] = []
-    for at_ms, event in moments:
-        match event:
-            case LineCrossed() | CountDelta():
-                count = _as_count(at_ms, event)
-                key = (count.line, count.direction, count.cls)
-                counts[key] = _both_counts(counts[key], count) if key in counts else count
-            case ZoneVisit() | VisitDelta():
-                visit = _as_visits(at_ms, event)
-                key = (visit.zone, visit.cls)
-                visits[key] = _both_visits(visits[key], visit) if key in visits else visit
-            case Heartbeat():
-                heartbeat = (at_ms, _joined(heartbeat[1], event) if heartbeat else event)
-            case ZoneOccupancy():
-                occupancy[event.zone] = (at_ms, event)
-            case CounterChanged():
-                key = (event.counter, event.reason)
-                changes[key] = (at_ms, _both_changes(changes[key][1], event) if key in changes else event)
-            case _:
-                kept.append((at_ms, event))
-    kept += [(delta.to_ms, delta) for delta in (*counts.values(), *visits.values())]
-    kept += occupancy.values()
-    kept += changes.values()
+    for at_ms, said in moments:
+        event = _as_sum(at_ms, said)
+        key = _key(event)
+        if key is None:
+            kept.append((at_ms, event))
+        elif key in folded:
+            before_ms, before = folded[key]
+            folded[key] = (max(before_ms, at_ms), _both(before, event))
+        else:
+            folded[key] = (at_ms, event)
+    heartbeat = folded.pop(_HEARTBEAT, None)
+    kept += folded.values()
     kept.sort(key=lambda moment: moment[0])
     # Last, because it says that everything before it is on its way.
     return [*kept, heartbeat] if heartbeat else kept
 
 
-def _as_count(at_ms: int, event: LineCrossed | CountDelta) -> CountDelta:
-    if isinstance(event, CountDelta):
-        return event
-    return CountDelta(event.line, event.direction, event.cls, 1, at_ms, at_ms)
+def _as_sum(at_ms: int, event: AnyEvent) -> AnyEvent:
+    """Return a single happening as a sum of one; anything else as it is."""
+    match event:
+        case LineCrossed():
+            return CountDelta(event.line, event.direction, event.cls, 1, at_ms, at_ms)
+        case ZoneEntered():
+            return EntryDelta(event.zone, event.cls, 1, at_ms, at_ms)
+        case ZoneVisit():
+            return VisitDelta(event.zone, event.cls, 1, event.dwell_ms, at_ms, at_ms)
+        case GatePassed():
+            names = (event.gate, event.origin, event.destination, event.cls)
+            return GateDelta(*names, 1, event.travel_ms, at_ms, at_ms)
+        case _:
+            return event
 
 
-def _as_visits(at_ms: int, event: ZoneVisit | VisitDelta) -> VisitDelta:
-    if isinstance(event, VisitDelta):
-        return event
-    return VisitDelta(event.zone, event.cls, 1, event.dwell_ms, at_ms, at_ms)
+def _key(event: AnyEvent) -> tuple[str | int, ...] | None:
+    """Return what events have in common that may become one; None if they may not."""
+    names = _SAME.get(type(event))
+    return None if names is None else (type(event).__name__, *(getattr(event, name) for name in names))
 
 
-def _both_counts(one: CountDelta, other: CountDelta) -> CountDelta:
-    from_ms, to_ms = min(one.from_ms, other.from_ms), max(one.to_ms, other.to_ms)
-    return msgspec.structs.replace(one, n=one.n + other.n, from_ms=from_ms, to_ms=to_ms)
+def _both(one: AnyEvent, other: AnyEvent) -> AnyEvent:
+    """Return two events of one key as one; the newer one where they are no sums."""
+    match one, other:
+        case (
+            (CountDelta(), CountDelta())
+            | (EntryDelta(), EntryDelta())
+            | (VisitDelta(), VisitDelta())
+            | (GateDelta(), GateDelta())
+        ):
+            return _both_sums(one, other)
+        case Heat(), Heat():
+            return _both_heats(one, other)
+        case CounterChanged(), CounterChanged():
+            return msgspec.structs.replace(other, before=one.before, since_ms=one.since_ms, n=one.n + other.n)
+        case Heartbeat(), Heartbeat():
+            return _both_heartbeats(one, other)
+        case _:
+            return other
 
 
-def _both_visits(one: VisitDelta, other: VisitDelta) -> VisitDelta:
-    from_ms, to_ms = min(one.from_ms, other.from_ms), max(one.to_ms, other.to_ms)
-    dwell_sum_ms = one.dwell_sum_ms + other.dwell_sum_ms
+def _both_sums(one: _Sum, other: _Sum) -> _Sum:
+    changes = {
+        "n": one.n + other.n,
+        "from_ms": min(one.from_ms, other.from_ms),
+        "to_ms": max(one.to_ms, other.to_ms),
+    }
+    if isinstance(one, VisitDelta) and isinstance(other, VisitDelta):
+        changes["dwell_sum_ms"] = one.dwell_sum_ms + other.dwell_sum_ms
+    if isinstance(one, GateDelta) and isinstance(other, GateDelta):
+        changes["travel_sum_ms"] = one.travel_sum_ms + other.travel_sum_ms
+    return msgspec.structs.replace(one, **changes)
+
+
+def _both_heats(one: Heat, other: Heat) -> Heat:
+    presence: dict[int, int] = dict(zip(one.cells, one.presence_ms, strict=True))
+    for cell, presence_ms in zip(other.cells, other.presence_ms, strict=True):
+        presence[cell] = presence.get(cell, 0) + presence_ms
+    cells = sorted(presence)
     return msgspec.structs.replace(
-        one, n=one.n + other.n, dwell_sum_ms=dwell_sum_ms, from_ms=from_ms, to_ms=to_ms
+        one,
+        from_ms=min(one.from_ms, other.from_ms),
+        cells=cells,
+        presence_ms=[presence[cell] for cell in cells],
     )
 
 
-def _both_changes(one: CounterChanged, other: CounterChanged) -> CounterChanged:
-    return msgspec.structs.replace(other, before=one.before, since_ms=one.since_ms, n=one.n + other.n)
-
-
-def _joined(first: Heartbeat, second: Heartbeat) -> Heartbeat:
+def _both_heartbeats(first: Heartbeat, second: Heartbeat) -> Heartbeat:
     frames = first.frames + second.frames
     latency_sum_ms = first.latency_ms * first.frames + second.latency_ms * second.frames
     return msgspec.structs.replace(

@@ -6,31 +6,47 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from countline.events import (
+    AnyEvent,
     CountDelta,
     Direction,
+    EntryDelta,
+    GateDelta,
+    GatePassed,
     Heartbeat,
+    Heat,
     LineCrossed,
     LineTotals,
     VisitDelta,
+    ZoneCrowded,
+    ZoneEntered,
     ZoneOccupancy,
     ZoneVisit,
 )
 from edge.sequence import fold
 from edge.watch import Watch
 
-steps = st.lists(st.tuples(st.booleans(), st.integers(-200, 3_000), st.integers(0, 3_000)), max_size=50)
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["frame", "doubted frame", "none"]), st.integers(-200, 3_000), st.integers(0, 3_000)
+    ),
+    max_size=50,
+)
 
 
 @given(steps)
 def test_heartbeats_touch_and_never_claim_more_blindness_than_time(
-    moves: list[tuple[bool, int, int]],
+    moves: list[tuple[str, int, int]],
 ) -> None:
     """Consecutive spans share their border, and blind time fits into each."""
     watch = Watch(100_000)
     now_ms, moments = 100_000, []
-    for is_frame, step_ms, blind_ms in moves:
+    for kind, step_ms, blind_ms in moves:
         now_ms += step_ms
-        moments += watch.saw(now_ms, blind_ms=blind_ms) if is_frame else watch.blind(now_ms, "no picture")
+        if kind == "none":
+            moments += watch.blind(now_ms, "no picture")
+        else:
+            doubt = "dark" if kind == "doubted frame" else ""
+            moments += watch.saw(now_ms, blind_ms=blind_ms, doubt=doubt)
     moments += watch.close()
     edge_ms = 100_000
     for at_ms, beat in moments:
@@ -41,7 +57,7 @@ def test_heartbeats_touch_and_never_claim_more_blindness_than_time(
     assert edge_ms == max([100_000, *_running(moves)])
 
 
-def _running(moves: list[tuple[bool, int, int]]) -> list[int]:
+def _running(moves: list[tuple[str, int, int]]) -> list[int]:
     now_ms, times = 100_000, []
     for _, step_ms, _ in moves:
         now_ms += step_ms
@@ -78,7 +94,55 @@ stays = st.tuples(
 )
 
 
-@given(st.lists(st.one_of(crossings, occupancies, stays), max_size=60))
+def more_totals(event: AnyEvent) -> dict[tuple[str, ...], int]:
+    match event:
+        case ZoneEntered():
+            return {("entries", event.zone, event.cls): 1}
+        case EntryDelta():
+            return {("entries", event.zone, event.cls): event.n}
+        case GatePassed():
+            passage = (event.gate, event.origin, event.destination, event.cls)
+            return {("n", *passage): 1, ("ms", *passage): event.travel_ms}
+        case GateDelta():
+            passage = (event.gate, event.origin, event.destination, event.cls)
+            return {("n", *passage): event.n, ("ms", *passage): event.travel_sum_ms}
+        case Heat():
+            return {("heat", str(cell)): ms for cell, ms in zip(event.cells, event.presence_ms, strict=True)}
+        case _:
+            return {}
+
+
+entries = st.tuples(
+    st.integers(0, 10_000),
+    st.builds(ZoneEntered, st.sampled_from(["x", "y"]), st.sampled_from(["person", "car"]), st.just(1)),
+)
+passages = st.tuples(
+    st.integers(0, 10_000),
+    st.builds(
+        GatePassed,
+        st.sampled_from(["", "through"]),
+        st.just("x"),
+        st.just("y"),
+        st.sampled_from(["person", "car"]),
+        st.just(1),
+        st.integers(0, 9_000),
+    ),
+)
+heats = st.tuples(
+    st.integers(0, 10_000),
+    st.dictionaries(st.integers(0, 3), st.integers(1, 500)).map(
+        lambda presence: Heat(
+            "person", 0, 2, 2, sorted(presence), [presence[cell] for cell in sorted(presence)]
+        )
+    ),
+)
+crowds = st.tuples(
+    st.integers(0, 10_000),
+    st.builds(ZoneCrowded, st.sampled_from(["x", "y"]), st.booleans(), st.just(9), st.just(8), st.just(1)),
+)
+
+
+@given(st.lists(st.one_of(crossings, occupancies, stays, entries, passages, heats, crowds), max_size=60))
 def test_folding_keeps_every_total_however_often_it_is_done(moments: list) -> None:
     """What is folded counts the same per line, direction and class, and folding again changes nothing."""
 
@@ -95,11 +159,13 @@ def test_folding_keeps_every_total_however_often_it_is_done(moments: list) -> No
             elif isinstance(event, VisitDelta):
                 counted[event.zone, event.cls, "visits"] += event.n
                 counted[event.zone, event.cls, "ms"] += event.dwell_sum_ms
+            else:
+                counted.update(more_totals(event))
         return counted
 
     folded = fold(moments)
     assert totals(folded) == totals(moments)
-    assert len(folded) <= 8 + 4 + 2
+    assert len(folded) <= 8 + 4 + 2 + 4 + 4 + 1 + 2
     assert totals(fold(folded)) == totals(moments)
     half = len(moments) // 2
     assert totals(fold([*fold(moments[:half]), *moments[half:]])) == totals(moments)
