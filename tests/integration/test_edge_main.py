@@ -1,6 +1,7 @@
 """A camera's agent from its scene to a real outbox that fills up."""
 
 import logging
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from countline.clock import SystemClock
 from countline.codec import decode
 from countline.events import CameraState, Envelope, Heartbeat, LineTotals
 from countline.service import Stop
-from edge import recount
+from edge import agent, recount
 from edge.agent import CameraAgent, Shared
+from edge.capture import open_source
 from edge.config import CameraSettings, DetectorSettings, LineSettings
 from edge.desk import Desk
+from edge.frames import Frame, SourceInfo
 from edge.keep import Keeper
 from edge.outbox import Outbox
 
@@ -86,3 +89,74 @@ def test_a_recording_that_has_ended_is_blind_and_says_why(tmp_path: Path, caplog
     assert sum(beat.frames + beat.dropped for beat in beats) == 10
     (said,) = [record for record in caplog.records if "has ended" in record.getMessage()]
     assert said.fields == {"camera": "walk", "frames": 10, "frames_expected": 10}  # type: ignore[attr-defined]
+
+
+class Hangs:
+    """A source that opens and then never answers, as a network drive that has gone; until the test is over."""
+
+    def __init__(self) -> None:
+        """Hang from the first read on."""
+        self.is_asked = threading.Event()
+        self.is_over = threading.Event()
+        self.is_finished = False
+        self.info = SourceInfo(640, 360, 25.0, class_names=("person",))
+
+    def open(self) -> SourceInfo:
+        """Open."""
+        return self.info
+
+    def read(self, timeout_s: float) -> Frame | None:
+        """Hang, whatever the time-out."""
+        self.is_asked.set()
+        self.is_over.wait()
+        return None
+
+    def close(self) -> None:
+        """Close."""
+
+
+def test_a_camera_that_hangs_holds_up_no_other_and_says_that_it_is_blind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The other one counts its scene to the end, and asking to stop ends both though the reader still hangs."""
+    hanging = Hangs()
+    monkeypatch.setattr(
+        agent,
+        "open_source",
+        lambda settings, clock, **kw: (
+            hanging if settings.name == "dead" else open_source(settings, clock, **kw)
+        ),
+    )
+    monkeypatch.setattr("edge.desk.HANGS_AFTER_S", 0.0)
+    truth = len(recount.count(SCENE, DetectorSettings(), lambda *_: None).crossings)
+    dead = CameraSettings("dead", "synthetic:", LINES)
+    stop = Stop()
+    with closing(Outbox(tmp_path / "outbox.sqlite", "site", "box", SystemClock(), 100_000_000)) as outbox:
+        keeper, desk = Keeper(outbox), Desk(None, SystemClock())
+        shared = Shared(desk, keeper, SystemClock(), heartbeat_s=0.01)
+        agents = [CameraAgent(camera, shared) for camera in (dead, SCENE)]
+        threads = [threading.Thread(target=one.run, args=(stop,), daemon=True) for one in agents]
+        for thread in threads:
+            thread.start()
+        until_s = SystemClock().monotonic_s() + 60
+        while SystemClock().monotonic_s() < until_s and not (
+            crossings(outbox.totals("square")) == truth and "hangs" in "".join(reasons(outbox, "dead"))
+        ):
+            stop.wait(0.05)
+        stop.request()
+        for thread in threads:
+            thread.join(20)
+        assert not any(thread.is_alive() for thread in threads)
+        keeper.close()
+        assert crossings(outbox.totals("square")) == truth
+        assert any(reason.startswith("the source hangs") for reason in reasons(outbox, "dead"))
+    hanging.is_over.set()
+
+
+def reasons(outbox: Outbox, camera: str) -> list[str]:
+    """Return why a camera was blind, as its heartbeats say."""
+    sent = [decode(body) for _, body in outbox.read_after(0, 100_000, 100_000_000)]
+    beats = [
+        envelope.event for envelope in sent if isinstance(envelope, Envelope) and envelope.camera == camera
+    ]
+    return [beat.reason for beat in beats if isinstance(beat, Heartbeat) and beat.state is CameraState.BLIND]

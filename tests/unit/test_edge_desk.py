@@ -1,0 +1,208 @@
+"""Several cameras at one detector: who waits, who is dropped, who holds up whom."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from countline.clock import SystemClock
+from edge.arrays import Detections
+from edge.desk import Blind, Desk, Lane, Look, Seen
+from edge.frames import Frame, Image
+
+PICTURE = np.zeros((4, 4, 3), dtype=np.uint8)
+SOON_S = 20.0
+
+
+def nothing(images: Sequence[Image]) -> list[Detections]:
+    return [Detections.empty() for _ in images]
+
+
+@contextmanager
+def at_desk(look: Look | None = nothing) -> Iterator[Desk]:
+    """A desk that is closed at the end."""
+    desk = Desk(look, SystemClock())
+    try:
+        yield desk
+    finally:
+        desk.close()
+
+
+def taken(lane: Lane) -> Frame:
+    news = lane.take(SOON_S)
+    assert isinstance(news, Seen)
+    return news.frame
+
+
+class Gate:
+    """A detector that looks only when it is let, and says when it has begun."""
+
+    def __init__(self) -> None:
+        self.began = threading.Semaphore(0)
+        self.may_go = threading.Semaphore(0)
+
+    def __call__(self, images: Sequence[Image]) -> list[Detections]:
+        """Look, once it is let."""
+        self.began.release()
+        assert self.may_go.acquire(timeout=SOON_S)
+        return nothing(images)
+
+
+def test_a_newer_picture_replaces_one_that_waits_and_tells_of_it():
+    """What was left out is counted as dropped, with the blind time it told of."""
+    gate = Gate()
+    with at_desk(gate) as desk:
+        lane = desk.lane("a", is_live=True)
+        desk.start()
+        lane.offer(Frame(0, 0, PICTURE))
+        assert gate.began.acquire(timeout=SOON_S)
+        for index in range(1, 5):
+            lane.offer(Frame(index, index, PICTURE, dropped=1, blind_ms=10))
+        gate.may_go.release(2)
+        assert taken(lane).index == 0
+        newest = taken(lane)
+        assert (newest.index, newest.dropped, newest.blind_ms) == (4, 3 * 2 + 1, 40)
+
+
+def test_a_recording_loses_no_picture():
+    """It waits instead, and its pictures stay in order."""
+    with at_desk() as desk:
+        lane = desk.lane("a", is_live=False)
+        desk.start()
+
+        def bring() -> None:
+            for index in range(50):
+                assert lane.wants(Frame(index, index, PICTURE))
+                assert lane.offer(Frame(index, index, PICTURE), SOON_S)
+            lane.finish()
+
+        reader = threading.Thread(target=bring)
+        reader.start()
+        indices = []
+        while not lane.is_finished:
+            news = lane.take(SOON_S)
+            if isinstance(news, Seen):
+                indices.append((news.frame.index, news.frame.dropped))
+        reader.join()
+    assert indices == [(index, 0) for index in range(50)]
+
+
+def test_a_count_that_is_slow_holds_up_only_its_own_camera():
+    """Nobody takes what was seen by camera a; camera b goes on."""
+    with at_desk() as desk:
+        slow, other = desk.lane("a", is_live=True), desk.lane("b", is_live=True)
+        desk.start()
+        for index in range(20):
+            slow.offer(Frame(index, index, PICTURE))
+            other.offer(Frame(index, index, PICTURE))
+            assert taken(other).index == index
+
+
+def test_a_picture_that_brings_its_detections_keeps_its_place():
+    """It needs no detector, but is counted after the one that is being looked at."""
+    gate = Gate()
+    with at_desk(gate) as desk:
+        lane = desk.lane("a", is_live=True)
+        desk.start()
+        lane.offer(Frame(0, 0, PICTURE))
+        assert gate.began.acquire(timeout=SOON_S)
+        lane.offer(Frame(1, 1, PICTURE, Detections.empty()))
+        assert lane.take(0.0) is None
+        gate.may_go.release()
+        assert [taken(lane).index, taken(lane).index] == [0, 1]
+        assert not gate.began.acquire(blocking=False)
+
+
+def test_what_goes_wrong_at_the_detector_reaches_the_camera():
+    """A bug ends the process; it is not swallowed in a thread that nobody watches."""
+
+    def fails(_: Sequence[Image]) -> list[Detections]:
+        raise ValueError("broken")
+
+    with at_desk(fails) as desk:
+        lane = desk.lane("a", is_live=True)
+        desk.start()
+        lane.offer(Frame(0, 0, PICTURE))
+        with pytest.raises(ValueError, match="broken"):
+            lane.take(SOON_S)
+
+
+def test_what_goes_wrong_at_the_reader_reaches_the_camera():
+    """The same for a source."""
+    with at_desk(None) as desk:
+        lane = desk.lane("a", is_live=True)
+        lane.finish(ValueError("broken"))
+        assert not lane.is_finished
+        with pytest.raises(ValueError, match="broken"):
+            lane.take(SOON_S)
+
+
+def test_a_source_that_never_answers_is_blind_and_says_so(monkeypatch: pytest.MonkeyPatch):
+    """A dead network drive raises nothing; silence must not look like a quiet scene."""
+    monkeypatch.setattr("edge.desk.HANGS_AFTER_S", 0.0)
+    with at_desk(None) as desk:
+        lane = desk.lane("a", is_live=True)
+        assert lane.take(0.01) is None
+        lane.reads()
+        news = lane.take(0.01)
+        assert isinstance(news, Blind)
+        assert news.reason.startswith("the source hangs")
+        lane.idle()
+        assert lane.take(0.01) is None
+
+
+def test_trouble_is_told_until_a_picture_comes():
+    """Again and again, because each heartbeat has to say it."""
+    with at_desk(None) as desk:
+        lane = desk.lane("a", is_live=True)
+        lane.blind("gone")
+        assert [lane.take(0.0), lane.take(0.0)] == [Blind("gone"), Blind("gone")]
+        frame = Frame(0, 0, None, Detections.empty())
+        assert lane.wants(frame)
+        lane.offer(frame)
+        assert taken(lane).index == 0
+        assert lane.take(0.0) is None
+
+
+class Steps(SystemClock):
+    """A clock that goes on only when it is told."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def monotonic_s(self) -> float:
+        """Return what it was set to."""
+        return self.now_s
+
+
+def drive(desk: Desk, lanes: Sequence[Lane], clock: Steps, seconds: int, before: Callable[[], None]) -> None:
+    """Bring 20 pictures a second to each camera, each counted at once."""
+    for tick in range(seconds * 20):
+        for lane in lanes:
+            frame = Frame(tick, tick * 50, PICTURE)
+            if lane.wants(frame):
+                before()
+                lane.offer(frame)
+                assert taken(lane).index == tick
+        clock.now_s = max(clock.now_s, round((tick + 1) * 0.05, 6))
+
+
+def test_a_machine_that_cannot_keep_up_leaves_out_pictures_evenly():
+    """Two cameras of 20 pictures a second, 40 ms each: room for 23 of 40, so each leaves out every second one."""
+    clock = Steps()
+
+    def look(images: Sequence[Image]) -> list[Detections]:
+        clock.now_s += 0.04
+        return nothing(images)
+
+    desk = Desk(look, clock)
+    lanes = [desk.lane(name, is_live=True) for name in "ab"]
+    desk.start()
+    drive(desk, lanes, clock, 8, lambda: None)
+    assert [lane.stride for lane in lanes] == [2, 2]
+    indices = [index for index in range(1_000, 1_020) if lanes[0].wants(Frame(index, 0, PICTURE))]
+    assert {later - earlier for earlier, later in pairwise(indices)} == {2}
+    desk.close()
