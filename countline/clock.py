@@ -1,6 +1,8 @@
 """The only place that asks what time it is. Cores get `now_ms` as an argument."""
 
+import threading
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -26,6 +28,50 @@ class SystemClock:
     def monotonic_s(self) -> float:
         """Return seconds since an arbitrary start."""
         return time.monotonic()
+
+
+class SteadyClock:
+    """A clock that never goes back and never stands still, though the clock below it may be set or be broken.
+
+    It is the other clock, unless that was set back or stands still: then it goes on from where it was, a tenth slower than time
+    passes, until the other has caught up. What measures by it, such as a tracker, hardly notices; a step forward it takes at once.
+    """
+
+    _SLOWED = 0.9
+    _STEP_MS = 1_000
+
+    def __init__(self, clock: Clock, on_set_back: Callable[[int], object] = lambda _: None) -> None:
+        """Take the clock below.
+
+        Args:
+            clock: May step; its `monotonic_s` may not.
+            on_set_back: Called with milliseconds when the other clock was set back by more than a second.
+        """
+        self._clock = clock
+        self._on_set_back = on_set_back
+        self._lock = threading.Lock()
+        self._at_ms = float(clock.now_ms())
+        self._asked_s = clock.monotonic_s()
+        self._ahead_ms = 0.0
+
+    def now_ms(self) -> int:
+        """Return UTC, milliseconds since 1970; never less than before."""
+        with self._lock:
+            now_ms, now_s = self._clock.now_ms(), self._clock.monotonic_s()
+            passed_ms = max(0.0, now_s - self._asked_s) * 1000
+            self._at_ms = max(float(now_ms), self._at_ms + self._SLOWED * passed_ms)
+            self._asked_s = now_s
+            ahead_ms, self._ahead_ms = self._ahead_ms, self._at_ms - now_ms
+            set_back_ms = self._ahead_ms - ahead_ms
+            at_ms = int(self._at_ms)
+        # A clock that stands still falls back by a little each time, which is no step.
+        if set_back_ms > self._STEP_MS + passed_ms:
+            self._on_set_back(round(set_back_ms))
+        return at_ms
+
+    def monotonic_s(self) -> float:
+        """Return seconds since an arbitrary start."""
+        return self._clock.monotonic_s()
 
 
 class ManualClock:

@@ -7,6 +7,7 @@ keep book, make safe, show). The frame before is counted while this one is looke
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from msgspec import Struct
@@ -19,8 +20,8 @@ from countline.events import CameraConfigured, LineTotals
 from countline.service import Stop
 from countline.telemetry import Log, mask
 from edge.arrays import Detections, Tracks
-from edge.capture import open_source
-from edge.config import CameraSettings, source_kind
+from edge.capture import Recorder, open_recorder, open_source
+from edge.config import LIVE_KINDS, CameraSettings, source_kind
 from edge.count.measuring import measuring
 from edge.count.rules import Moment, shapes
 from edge.desk import READ_TIMEOUT_S, Blind, Desk, Seen
@@ -51,6 +52,7 @@ class Shared:
         detector: Says which classes it knows; None if every camera brings its own detections.
         preview: None if no picture may leave the process.
         heartbeat_s: How often to say that a camera is watched.
+        recordings: Where detections are kept if a camera is to be recorded and names no other place.
     """
 
     desk: Desk
@@ -59,6 +61,7 @@ class Shared:
     detector: Detector | None = None
     preview: Preview | None = None
     heartbeat_s: float = 1.0
+    recordings: Path = Path("detections")
 
 
 class CameraAgent:
@@ -71,9 +74,10 @@ class CameraAgent:
         self._shared = shared
         self._clock = shared.clock
         # Of a recording that is counted as fast as can be no picture is left out.
-        is_live = settings.realtime or source_kind(settings.source) in {"stream", "usb"}
+        is_live = settings.realtime or source_kind(settings.source) in LIVE_KINDS
         self._lane = shared.desk.lane(settings.name, is_live=is_live)
         self._class_names: tuple[str, ...] = ()
+        self._recorder: Recorder | None = None
 
     def run(self, stop: Stop) -> None:
         """Count until asked to stop. A recording that has ended is blind from then on, and says why.
@@ -88,6 +92,7 @@ class CameraAgent:
             if info is None:
                 return
             plan = self._plan(info)
+            self._recorder = open_recorder(self._settings, info, self._class_names, self._shared.recordings)
             self._keep([(self._clock.now_ms(), plan.configured)])
             reader = threading.Thread(
                 target=self._read, args=(source, stop), name=f"read {self.name}", daemon=True
@@ -108,6 +113,8 @@ class CameraAgent:
             reader.join(READ_TIMEOUT_S)
         finally:
             source.close()
+            if self._recorder:
+                self._recorder.close()
 
     def _open(self, source: FrameSource, watch: Watch, stop: Stop) -> SourceInfo | None:
         backoff = Backoff(base_s=0.5, cap_s=10.0)
@@ -170,7 +177,10 @@ class CameraAgent:
 
     def _take(self, seen: Seen, pipeline: Pipeline, watch: Watch) -> None:
         """Go the last steps of a frame's way: track and count; keep book; make it safe; show it."""
-        moments = pipeline.count(self._pick(seen.detections), seen.frame.captured_at_ms)
+        found = self._pick(seen.detections)
+        if self._recorder:
+            found = self._recorder.keep(seen.frame.captured_at_ms, found)
+        moments = pipeline.count(found, seen.frame.captured_at_ms)
         moments += self._saw(seen.frame, watch)
         self._keep(moments, pipeline.totals())
         self._show(seen.frame, pipeline.tracks)

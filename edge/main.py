@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from countline.clock import Clock, SystemClock
+from countline.clock import Clock, SteadyClock, SystemClock
 from countline.errors import Unavailable, UsageError
 from countline.service import Stop
 from countline.telemetry import Log
@@ -42,7 +42,7 @@ def run(settings: EdgeSettings, stop: Stop) -> None:
     Raises:
         UsageError: A person has to mend something.
     """
-    clock = SystemClock()
+    clock = SteadyClock(SystemClock(), _say_set_back)
     with _lock_folder(Path(settings.data_dir), stop, clock):
         detector = _detector(settings)
         outbox = _open_outbox(settings, clock)
@@ -54,7 +54,8 @@ def run(settings: EdgeSettings, stop: Stop) -> None:
         )
         keeper = Keeper(outbox, publisher.wake)
         desk = Desk(_look(detector) if detector else None, clock)
-        shared = Shared(desk, keeper, clock, detector, preview, settings.heartbeat_s)
+        recordings = Path(settings.data_dir) / "detections"
+        shared = Shared(desk, keeper, clock, detector, preview, settings.heartbeat_s, recordings)
         agents = [CameraAgent(camera, shared) for camera in settings.cameras]
         publisher.start()
         desk.start()
@@ -70,6 +71,13 @@ def run(settings: EdgeSettings, stop: Stop) -> None:
             if preview:
                 preview.close()
             outbox.close()
+
+
+def _say_set_back(by_ms: int) -> None:
+    _log.warning(
+        "the clock was set back; times go on without a jump until it has caught up, a restart takes the new time at once",
+        by_s=round(by_ms / 1000),
+    )
 
 
 def _run_cameras(agents: Sequence[CameraAgent], clock: Clock, stop: Stop) -> None:

@@ -6,17 +6,19 @@ import numpy as np
 
 from countline.clock import Clock
 from edge.capture.connect import OPEN_TIMEOUT_MS, connection
+from edge.capture.detlog import Header
 from edge.capture.folder import FolderReel
 from edge.capture.live import LiveSource
 from edge.capture.mot import MotReel
 from edge.capture.player import Player, Reel
+from edge.capture.recorder import Recorder
 from edge.capture.replay import DetlogSource
 from edge.capture.synthetic import FRAMES, SyntheticReel
 from edge.capture.video import VideoReel
 from edge.config import DETLOG, LIVE_KINDS, CameraSettings, source_kind, source_path
-from edge.frames import FrameSource
+from edge.frames import FrameSource, SourceInfo
 
-__all__ = ["open_source"]
+__all__ = ["Recorder", "open_recorder", "open_source"]
 
 _DEFAULT_SEED = 1
 
@@ -53,6 +55,26 @@ def open_source(
         realtime=settings.realtime,
         loop=settings.loop and kind != "synthetic",
         max_fps=settings.max_fps,
+    )
+
+
+def open_recorder(
+    settings: CameraSettings, info: SourceInfo, class_names: tuple[str, ...], folder: Path
+) -> Recorder | None:
+    """Return what keeps a camera's detections, None if they are not to be kept.
+
+    Args:
+        settings: Of the camera.
+        info: Of its source, which is open.
+        class_names: By class id of the detections.
+        folder: Where a folder for each camera is made, unless the settings name another.
+    """
+    if not settings.record:
+        return None
+    parent = folder if settings.record is True else Path(settings.record).expanduser()
+    header = Header(1, settings.name, info.width, info.height, info.fps, class_names)
+    return Recorder(
+        parent / settings.name, header, max_mb=settings.record_max_mb, max_days=settings.record_max_days
     )
 
 
