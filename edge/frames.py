@@ -25,6 +25,8 @@ class Frame:
         detections: What a recorded detector saw, for a source of detections; else None.
         dropped: Frames between the one before and this one that a live source left out.
         blind_ms: How long there was no picture before this one, beyond the usual distance of two frames.
+        is_still: Nothing moves in it, so nobody was looked for: its `detections` are empty, and prove nothing.
+        doubt: Why the picture can't be counted on, by its own evidence; empty if it can.
     """
 
     index: int
@@ -33,6 +35,8 @@ class Frame:
     detections: Detections | None = None
     dropped: int = 0
     blind_ms: int = 0
+    is_still: bool = False
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

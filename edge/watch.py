@@ -1,7 +1,8 @@
 """Keeps book of when a camera was watched, so that zero can be told from blind.
 
 Heartbeats of one camera touch and never overlap: each begins where the one before ended. Blind time is booked from
-the last frame on, once the shell says that there is no picture, and ends with the next frame.
+the last frame on, once the shell says that there is no picture, and ends with the next frame. A frame that can't be
+counted on (`edge.sight`) is counted all the same, and the time up to it is blind.
 """
 
 from countline.events import CameraState, Heartbeat
@@ -32,7 +33,13 @@ class Watch:
         self._latency_sum_ms = 0.0
 
     def saw(
-        self, captured_at_ms: int, *, dropped: int = 0, blind_ms: int = 0, latency_ms: float = 0.0
+        self,
+        captured_at_ms: int,
+        *,
+        dropped: int = 0,
+        blind_ms: int = 0,
+        latency_ms: float = 0.0,
+        doubt: str = "",
     ) -> list[Moment]:
         """Take note that one frame is counted and its events are on their way.
 
@@ -41,6 +48,7 @@ class Watch:
             dropped: Frames that were left out before it.
             blind_ms: Time without a picture that the source has measured before it.
             latency_ms: From capture to now.
+            doubt: Why the picture can't be counted on, by its own evidence; empty if it can.
 
         Returns:
             A heartbeat up to this frame, if one is due.
@@ -50,9 +58,13 @@ class Watch:
             self._blind_ms += at_ms - self._blind_since_ms
             self._blind_since_ms = None
             self._reason = ""
+        elif doubt:
+            self._blind_ms += at_ms - self._seen_ms
         else:
             self._blind_ms += min(blind_ms, at_ms - self._seen_ms)
         self._seen_ms = at_ms
+        if doubt:
+            self._blind_since_ms, self._reason = at_ms, doubt
         self._frames += 1
         self._dropped += dropped
         self._latency_sum_ms += max(0.0, latency_ms)

@@ -65,3 +65,14 @@ def test_the_last_heartbeat_of_a_camera_that_has_no_picture_says_so() -> None:
     (last,) = beats(watch.close())
     assert (first.state, first.reason) == (CameraState.OK, "")
     assert (last.since_ms, last.blind_ms, last.state, last.reason) == (1_000, 400, CameraState.BLIND, "gone")
+
+
+def test_frames_that_cannot_be_counted_on_are_counted_and_their_time_is_blind() -> None:
+    """Counts are kept, coverage falls, and the reason is told; the next good frame ends it."""
+    watch = Watch(0)
+    moments = [m for at_ms in range(100, 1_001, 100) for m in watch.saw(at_ms, doubt="dark" * (at_ms > 500))]
+    (beat,) = beats(moments)
+    assert (beat.frames, beat.blind_ms, beat.state, beat.reason) == (10, 500, CameraState.BLIND, "dark")
+    assert watch.saw(1_100) == []
+    (beat,) = beats(watch.saw(2_000))
+    assert (beat.blind_ms, beat.state, beat.reason) == (100, CameraState.OK, "")

@@ -1,0 +1,68 @@
+"""What an agent makes of each picture before anybody is looked for in it: can it be counted on, and is it worth a look."""
+
+from collections import deque
+from dataclasses import replace
+
+from edge.arrays import Detections
+from edge.capture.glance import glance
+from edge.config import EvidenceSettings
+from edge.count.rules import Moment
+from edge.frames import Frame
+from edge.motion import MotionGate, MotionSettings
+from edge.sight import Sight, SightSettings
+
+# What was noticed and not yet told; more of it would mean that nobody asks.
+MAX_UNTOLD = 64
+
+
+class Eyes:
+    """Of one camera. `regard` belongs to the thread that reads, `told` and `has_tracks` to the one that counts."""
+
+    def __init__(self, settings: EvidenceSettings) -> None:
+        """Take what to look for."""
+        self._sight = Sight(sight_settings(settings)) if settings.enabled else None
+        self._gate = (
+            MotionGate(MotionSettings(detect_every_s=settings.detect_every_s))
+            if settings.motion_gate
+            else None
+        )
+        self._untold: deque[Moment] = deque(maxlen=MAX_UNTOLD)
+        # Set by the thread that counts. A frame late is soon enough: the gate waits longer before it lets one go.
+        self.has_tracks = False
+        # Whether the camera looks elsewhere than at first.
+        self.is_nudged = False
+
+    def regard(self, frame: Frame) -> Frame:
+        """Return the frame with what is thought of its picture. One without a picture, or detected already, is left as it is."""
+        if frame.image is None or frame.detections is not None:
+            return frame
+        gate, sight, at_ms = self._gate, self._sight, frame.captured_at_ms
+        is_due = sight is not None and sight.is_due(at_ms)
+        if gate is None and not is_due:
+            return replace(frame, doubt=sight.reason) if sight is not None and sight.reason else frame
+        seen = glance(frame.image)
+        if sight is not None:
+            self._untold += [(at_ms, event) for event in sight.feed(seen, at_ms)]
+            self.is_nudged = sight.is_nudged
+            if sight.reason:
+                frame = replace(frame, doubt=sight.reason)
+        if gate is not None and not gate.feed(seen.grey, at_ms, has_tracks=self.has_tracks):
+            return replace(frame, detections=Detections.empty(), is_still=True)
+        return frame
+
+    def told(self) -> list[Moment]:
+        """Return what was noticed since the last call: `Drift` events."""
+        moments: list[Moment] = []
+        while self._untold:
+            moments.append(self._untold.popleft())
+        return moments
+
+
+def sight_settings(settings: EvidenceSettings) -> SightSettings:
+    """Return how long evidence must last, from what a person has set."""
+    return SightSettings(
+        frozen_s=settings.frozen_s,
+        unusable_s=settings.unusable_s,
+        moved_s=settings.moved_s,
+        settle_s=settings.settle_s,
+    )
