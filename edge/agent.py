@@ -26,6 +26,7 @@ from edge.count.measuring import measuring
 from edge.count.rules import Moment, shapes
 from edge.desk import READ_TIMEOUT_S, Blind, Desk, Seen
 from edge.detector import Detector
+from edge.eyes import Eyes
 from edge.frames import Detect, Frame, FrameSource, SourceInfo
 from edge.keep import Keeper
 from edge.pipeline import CameraPlan, Pipeline
@@ -78,6 +79,7 @@ class CameraAgent:
         self._lane = shared.desk.lane(settings.name, is_live=is_live)
         self._class_names: tuple[str, ...] = ()
         self._recorder: Recorder | None = None
+        self._eyes = Eyes(settings.name, settings.evidence)
 
     def run(self, stop: Stop) -> None:
         """Count until asked to stop. A recording that has ended is blind from then on, and says why.
@@ -157,6 +159,7 @@ class CameraAgent:
                 if frame is None:
                     lane.idle()
                 elif lane.wants(frame):
+                    frame = self._eyes.regard(frame)
                     while not lane.offer(frame, READ_TIMEOUT_S) and not stop.is_requested():
                         pass
         except BaseException as error:  # noqa: BLE001 - carried to the camera's own thread, which raises it
@@ -177,10 +180,14 @@ class CameraAgent:
 
     def _take(self, seen: Seen, pipeline: Pipeline, watch: Watch) -> None:
         """Go the last steps of a frame's way: track and count; keep book; make it safe; show it."""
-        found = self._pick(seen.detections)
-        if self._recorder:
-            found = self._recorder.keep(seen.frame.captured_at_ms, found)
-        moments = pipeline.count(found, seen.frame.captured_at_ms)
+        moments = self._eyes.told()
+        # What stands still is not gone because nobody looked.
+        if not (seen.frame.is_still and pipeline.has_tracks):
+            found = self._pick(seen.detections)
+            if self._recorder:
+                found = self._recorder.keep(seen.frame.captured_at_ms, found)
+            moments += pipeline.count(found, seen.frame.captured_at_ms)
+        self._eyes.has_tracks = pipeline.has_tracks
         moments += self._saw(seen.frame, watch)
         self._keep(moments, pipeline.totals())
         self._show(seen.frame, pipeline.tracks)
@@ -189,7 +196,11 @@ class CameraAgent:
         """Keep book of a frame that is counted."""
         latency_ms = self._clock.now_ms() - frame.captured_at_ms if self._settings.realtime else 0.0
         return watch.saw(
-            frame.captured_at_ms, dropped=frame.dropped, blind_ms=frame.blind_ms, latency_ms=latency_ms
+            frame.captured_at_ms,
+            dropped=frame.dropped,
+            blind_ms=frame.blind_ms,
+            latency_ms=latency_ms,
+            doubt=frame.doubt,
         )
 
     def _keep(self, moments: Sequence[Moment], totals: dict[str, LineTotals] | None = None) -> None:

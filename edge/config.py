@@ -25,6 +25,14 @@ from edge.local_config import (
 
 MAX_CAMERAS = 64
 MAX_LINES = 256
+
+Backend = Literal["auto", "onnxruntime", "openvino"]
+Precision = Literal["f32", "bf16", "f16"]
+Provider = Literal["auto", "cpu", "cuda", "tensorrt", "openvino", "coreml", "xnnpack"]
+ModelLayout = Literal[
+    "auto", "yolov5", "yolov6", "yolov8", "yolov8-corners", "end-to-end", "yolox", "yolox-decoded", "rtdetr",
+    "ultralytics-rtdetr", "ultralytics-rtdetr-list", "rfdetr",
+]  # fmt: skip
 # Lines of a camera with an origin-destination matrix: it has a series for each pair of them and each class.
 MAX_OD_LINES = 32
 # A heat-map is coarse by intention: it says where people are, not who they are.
@@ -257,6 +265,7 @@ class CameraSettings(Struct, frozen=True, forbid_unknown_fields=True):
             other lines: true keeps it in `detections/` of the data folder, a path there.
         record_max_mb: The oldest recordings are deleted beyond this.
         record_max_days: And those that are older than this.
+        evidence: What the picture itself says: whether it can be counted on, and whether anything moves.
     """
 
     name: Name
@@ -278,6 +287,7 @@ class CameraSettings(Struct, frozen=True, forbid_unknown_fields=True):
     record: bool | str = False
     record_max_mb: Annotated[int, Meta(ge=1)] = 1_000
     record_max_days: Annotated[int, Meta(ge=1, le=3_650)] = 30
+    evidence: EvidenceSettings = EvidenceSettings()
 
     def __post_init__(self) -> None:
         """Refuse what can't be counted."""
@@ -316,9 +326,16 @@ class DetectorSettings(Struct, frozen=True, forbid_unknown_fields=True):
         model: A name from `models/`, or the path of an ONNX file.
         confidence: Detections below it are dropped. Keep it low: the tracker decides what to make of weak ones.
         iou: Overlap above which two boxes of a class are one object.
-        threads: For onnxruntime; 0 fits it to the machine.
+        threads: For the backend; 0 fits them to the machine.
         input_size: Width and height that the picture is fitted into, multiples of 32, for models that take any;
             empty takes the model's own.
+        backend: What runs the model: onnxruntime, or openvino (`pip install 'countline[openvino]'`). auto takes what
+            `countline models measure` found best on this machine, and onnxruntime before that.
+        precision: The numbers that openvino calculates with: f32, bf16 or f16, if the processor has them.
+        provider: What onnxruntime runs on: cpu, cuda, tensorrt, openvino, coreml or xnnpack. auto takes the fastest that
+            this build of it has, and says so if one does not start.
+        layout: How the model's output is arranged, if it cannot be told from the model: see models/README.md.
+        class_names: Names of the model's classes, by their number, if the model does not name them.
     """
 
     model: str = "yolo11n"
@@ -326,14 +343,23 @@ class DetectorSettings(Struct, frozen=True, forbid_unknown_fields=True):
     iou: float = 0.7
     threads: int = 0
     input_size: tuple[int, int] | None = None
+    backend: Backend = "auto"
+    precision: Precision = "f32"
+    provider: Provider = "auto"
+    layout: ModelLayout = "auto"
+    class_names: list[Label] = []
 
     def __post_init__(self) -> None:
-        """Refuse thresholds that are no shares and sizes that no model takes."""
+        """Refuse thresholds that are no shares, sizes that no model takes, and numbers that a backend does not know."""
         for key, value in (("confidence", self.confidence), ("iou", self.iou)):
             if not 0.0 < value < 1.0:
                 raise ValueError(f"{key} {value} is not between 0 and 1")
         if self.input_size and (min(self.input_size) < 32 or any(side % 32 for side in self.input_size)):
             raise ValueError(f"input_size {list(self.input_size)} must be multiples of 32")
+        if self.precision != "f32" and self.backend != "openvino":
+            raise ValueError(
+                f"precision {self.precision} goes with backend openvino, not with {self.backend}"
+            )
 
 
 class PreviewSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -3,6 +3,7 @@
 from collections import deque
 from dataclasses import replace
 
+from countline.telemetry import Log
 from edge.arrays import Detections
 from edge.capture.glance import glance
 from edge.config import EvidenceSettings
@@ -14,12 +15,15 @@ from edge.sight import Sight, SightSettings
 # What was noticed and not yet told; more of it would mean that nobody asks.
 MAX_UNTOLD = 64
 
+_log = Log("edge.eyes")
+
 
 class Eyes:
     """Of one camera. `regard` belongs to the thread that reads, `told` and `has_tracks` to the one that counts."""
 
-    def __init__(self, settings: EvidenceSettings) -> None:
-        """Take what to look for."""
+    def __init__(self, camera: str, settings: EvidenceSettings) -> None:
+        """Take the camera's name, for messages, and what to look for."""
+        self._camera = camera
         self._sight = Sight(sight_settings(settings)) if settings.enabled else None
         self._gate = (
             MotionGate(MotionSettings(detect_every_s=settings.detect_every_s))
@@ -31,6 +35,7 @@ class Eyes:
         self.has_tracks = False
         # Whether the camera looks elsewhere than at first.
         self.is_nudged = False
+        self._is_doubted = False
 
     def regard(self, frame: Frame) -> Frame:
         """Return the frame with what is thought of its picture. One without a picture, or detected already, is left as it is."""
@@ -43,12 +48,27 @@ class Eyes:
         seen = glance(frame.image)
         if sight is not None:
             self._untold += [(at_ms, event) for event in sight.feed(seen, at_ms)]
-            self.is_nudged = sight.is_nudged
+            self._log_changes(sight)
             if sight.reason:
                 frame = replace(frame, doubt=sight.reason)
         if gate is not None and not gate.feed(seen.grey, at_ms, has_tracks=self.has_tracks):
             return replace(frame, detections=Detections.empty(), is_still=True)
         return frame
+
+    def _log_changes(self, sight: Sight) -> None:
+        if bool(sight.reason) != self._is_doubted:
+            self._is_doubted = bool(sight.reason)
+            if self._is_doubted:
+                _log.warning("the picture can't be counted on", camera=self._camera, reason=sight.reason)
+            else:
+                _log.info("the picture can be counted on again", camera=self._camera)
+        if sight.is_nudged and not self.is_nudged:
+            _log.warning(
+                "the camera looks elsewhere than when it was started: its lines may be wrong; put it back, or draw "
+                "them anew and restart it",
+                camera=self._camera,
+            )
+        self.is_nudged = sight.is_nudged
 
     def told(self) -> list[Moment]:
         """Return what was noticed since the last call: `Drift` events."""

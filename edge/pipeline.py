@@ -66,6 +66,11 @@ class Pipeline:
         self.tracks = self._tracker.feed(usable(detections, self._n_classes), self._at_ms)
         return self._rules.feed(self.tracks, self._at_ms)
 
+    @property
+    def has_tracks(self) -> bool:
+        """Whether any track lives, confirmed or not."""
+        return self.tracks is not None and len(self.tracks) > 0
+
     def finish(self) -> list[Moment]:
         """Settle what was seen, because no frame will come any more; return what that decides."""
         return self._rules.finish(self._tracker.finish(), self._at_ms)
