@@ -164,6 +164,9 @@ def count(
     annotate: Annotated[
         Path | None, typer.Option("--annotate", help="Write a video with boxes, lines and counts.")
     ] = None,
+    heatmap: Annotated[
+        Path | None, typer.Option("--heatmap", help="Write a picture of where people were, .png or .jpg.")
+    ] = None,
     size: Annotated[str, typer.Option("--size", help="WxH of the picture, for mot:")] = "",
     fps: Annotated[float, typer.Option("--fps", help="Frames per second, for mot: and folders.")] = 0.0,
     model: Annotated[str, typer.Option("--model", help="A name from models/ or an ONNX file.")] = "yolo11n",
@@ -176,7 +179,7 @@ def count(
 ) -> None:
     """Count a recording at full speed and print in and out per line and class. Exit code 1 if it is damaged."""
     from countline.telemetry import set_up_logging
-    from deploy import counting, terminal
+    from deploy import counting, report, terminal
 
     set_up_logging("count", "warning", "text")
     console = terminal.messages()
@@ -186,13 +189,13 @@ def count(
     if assumed := counting.assumed_rate(camera):
         console.print(assumed)
     detector = counting.detector(camera, model, confidence, console)
-    tally = counting.count(camera, detector, console, annotate)
+    tally = counting.count(camera, detector, console, annotate, heatmap)
     if csv is not None:
-        counting.write_csv(tally, csv)
+        report.write_csv(tally, csv)
     if as_json:
-        sys.stdout.write(counting.as_json(tally) + "\n")
+        sys.stdout.write(report.as_json(tally) + "\n")
     else:
-        counting.print_table(tally)
+        report.print_tables(tally)
     if damage := counting.damage(camera, tally):
         console.print(damage, soft_wrap=True, markup=False)
         raise typer.Exit(1)

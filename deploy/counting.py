@@ -1,7 +1,5 @@
-"""`countline count`: a recording at full speed, and what came out as a table, JSON or CSV."""
+"""`countline count`: what to count of a recording, and counting it at full speed."""
 
-import csv
-import json
 from pathlib import Path
 
 import msgspec
@@ -14,7 +12,6 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
 from countline.clock import Clock, SystemClock
 from countline.config import load
@@ -34,6 +31,7 @@ from edge.config import (
     source_kind,
     source_path,
 )
+from edge.tally import Tally
 
 # Without a terminal there is no bar, but whoever waits sees that something happens.
 PROGRESS_EVERY_S = 5.0
@@ -66,6 +64,11 @@ def recording(
         "source": source,
         "lines": msgspec.to_builtins(drawn.lines),
         "zones": msgspec.to_builtins(drawn.zones),
+        "gates": msgspec.to_builtins(drawn.gates),
+        "od": drawn.od,
+        "ground": msgspec.to_builtins(drawn.ground),
+        "person_height_m": drawn.person_height_m,
+        "heat": msgspec.to_builtins(drawn.heat),
         "classes": classes,
         "realtime": False,
         "size": _size(size),
@@ -89,7 +92,7 @@ def assumed_rate(camera: CameraSettings) -> str:
     return f"No --fps: assuming {rate:g} frames a second, which times and tracking depend on."
 
 
-def damage(camera: CameraSettings, tally: recount.Tally) -> str:
+def damage(camera: CameraSettings, tally: Tally) -> str:
     """Return a sentence on what is missing of a recording; empty if nothing is."""
     if tally.is_complete:
         return ""
@@ -144,15 +147,19 @@ class PlainProgress:
 
 
 def count(
-    camera: CameraSettings, settings: DetectorSettings, console: Console, annotate: Path | None
-) -> recount.Tally:
+    camera: CameraSettings,
+    settings: DetectorSettings,
+    console: Console,
+    annotate: Path | None,
+    heatmap: Path | None = None,
+) -> Tally:
     """Count a recording, with a progress bar on standard error, or plain lines if that is no terminal.
 
     Raises:
         UsageError: The recording or the model cannot be read, or a line lies outside the picture.
     """
     if not console.is_terminal:
-        return recount.count(camera, settings, PlainProgress(console, SystemClock()), annotate)
+        return recount.count(camera, settings, PlainProgress(console, SystemClock()), annotate, heatmap)
     columns = (
         TextColumn("counting"),
         BarColumn(),
@@ -167,80 +174,4 @@ def count(
         def told(done: int, total: int | None) -> None:
             progress.update(task, completed=done, total=total)
 
-        return recount.count(camera, settings, told, annotate)
-
-
-def as_json(tally: recount.Tally) -> str:
-    """Return the tally as one JSON object on one line; the single crossings are left to the CSV."""
-    lines = [
-        {"name": line.name, "in": line.in_, "out": line.out, "classes": line.classes} for line in tally.lines
-    ]
-    zones = [
-        {
-            "name": zone.name,
-            "visits": zone.visits,
-            "mean_dwell_ms": zone.mean_dwell_ms,
-            "max": zone.occupancy_max,
-        }
-        for zone in tally.zones
-    ]
-    whole = {
-        "lines": lines,
-        "zones": zones,
-        "frames": tally.frames,
-        "frames_expected": tally.frames_expected,
-        "complete": tally.is_complete,
-        "seconds": round(tally.seconds, 3),
-    }
-    return json.dumps(whole, ensure_ascii=False)
-
-
-def print_table(tally: recount.Tally) -> None:
-    """Print the tally to standard output."""
-    console = Console(highlight=False)
-    table = Table(title=f"{tally.frames} frames in {tally.seconds:.1f} s", title_justify="left")
-    for name, where in (("line", "left"), ("class", "left"), ("in", "right"), ("out", "right")):
-        table.add_column(name, justify=where)  # type: ignore[arg-type]
-    for line in tally.lines:
-        table.add_row(
-            line.name,
-            "all" if len(line.classes) != 1 else next(iter(line.classes)),
-            f"{line.in_}",
-            f"{line.out}",
-        )
-        if len(line.classes) > 1:
-            for cls, n in sorted(line.classes.items()):
-                table.add_row("", cls, f"{n['in']}", f"{n['out']}", style="dim")
-    console.print(table)
-    if tally.zones:
-        zones = Table()
-        for name, where in (
-            ("zone", "left"),
-            ("visits", "right"),
-            ("mean stay", "right"),
-            ("most at once", "right"),
-        ):
-            zones.add_column(name, justify=where)  # type: ignore[arg-type]
-        for zone in tally.zones:
-            stay = "-" if zone.mean_dwell_ms is None else f"{zone.mean_dwell_ms / 1000:.1f} s"
-            zones.add_row(zone.name, f"{zone.visits}", stay, f"{zone.occupancy_max}")
-        console.print(zones)
-
-
-def write_csv(tally: recount.Tally, path: Path) -> None:
-    """Write one row for each crossing.
-
-    Raises:
-        UsageError: The file cannot be written.
-    """
-    columns = ("at_ms", "time_s", "line", "direction", "class", "track")
-    try:
-        with path.open("w", newline="", encoding="utf-8") as handle:
-            writer = csv.writer(handle)
-            writer.writerow(columns)
-            writer.writerows(
-                (row.at_ms, row.time_s, row.line, row.direction, row.cls, row.track)
-                for row in tally.crossings
-            )
-    except OSError as error:
-        raise UsageError(f"Cannot write {path}: {error.strerror}.") from error
+        return recount.count(camera, settings, told, annotate, heatmap)

@@ -8,7 +8,15 @@ import pytest
 
 from countline.errors import UsageError
 from edge.capture.synthetic import HEIGHT, WIDTH, Scene
-from edge.config import CameraSettings, DetectorSettings, LineSettings, ZoneSettings
+from edge.config import (
+    CameraSettings,
+    DetectorSettings,
+    GateSettings,
+    GroundSettings,
+    HeatSettings,
+    LineSettings,
+    ZoneSettings,
+)
 from edge.recount import Tally, count
 from tests.models import write_model
 
@@ -18,9 +26,11 @@ LINES = [
 ]
 
 
-def recount(source: str, annotate: Path | None = None, **settings: object) -> Tally:
+def recount(
+    source: str, annotate: Path | None = None, heatmap: Path | None = None, **settings: object
+) -> Tally:
     camera = CameraSettings(name="cam", source=source, realtime=False, **settings)  # type: ignore[arg-type]
-    return count(camera, DetectorSettings(model="none"), lambda _done, _all: None, annotate)
+    return count(camera, DetectorSettings(model="none"), lambda _done, _all: None, annotate, heatmap)
 
 
 def test_the_synthetic_scene_is_counted_exactly() -> None:
@@ -53,8 +63,56 @@ def test_a_file_of_detections_is_counted_per_class_and_zone(tmp_path: Path) -> N
     ]
     (crossing,) = tally.crossings
     assert crossing.time_s == pytest.approx(1.7, abs=0.3)
-    assert (tally.zones[0].visits, tally.zones[0].occupancy_max) == (1, 1)
+    stays = tally.zones[0].all
+    occupancy = tally.occupancy(stays)
+    assert (stays.entries, stays.visits, occupancy.max, occupancy.min, occupancy.last) == (1, 1, 1, 0, 0)
+    assert stays.mean_dwell_ms == pytest.approx(1_500, abs=200)
+    assert occupancy.mean == pytest.approx(1_500 / 3_900, abs=0.06)
     assert tally.frames == 40
+
+
+def test_gates_speed_and_heat_of_a_recording_are_told(tmp_path: Path) -> None:
+    """Somebody walks 100 pixels a second over two lines that are 150 pixels apart, and a metre is 100 pixels here."""
+    write_walk(tmp_path / "det.txt")
+    tally = recount(
+        f"mot:{tmp_path / 'det.txt'}",
+        heatmap=tmp_path / "heat.png",
+        size=(500, 300),
+        fps=10.0,
+        lines=[LineSettings("a", [(150, 0), (150, 300)]), LineSettings("b", [(300, 0), (300, 300)])],
+        gates=[GateSettings("through", from_="a", to="b")],
+        od=True,
+        ground=GroundSettings([(0, 0), (500, 0), (500, 300), (0, 300)], (5.0, 3.0)),
+        heat=HeatSettings(every_s=10.0, columns=5, rows=2),
+    )
+    (gate,) = tally.gates
+    assert (gate.count(), gate.count("person"), gate.count("dog")) == (1, 1, 0)
+    assert gate.median_travel_ms() == pytest.approx(1_500, abs=60)
+    assert {pair: leg.count() for pair, leg in tally.od.items()} == {("a", "b"): 1}
+    assert [line.mean_speed_m_s() for line in tally.lines] == pytest.approx([1.0, 1.0], abs=0.05)
+    assert sum(tally.heat.presence_ms["person"].values()) == 3_900
+    assert set(tally.heat.presence_ms["person"]) == {5, 6, 7, 8, 9}
+    picture = cv2.imread(str(tmp_path / "heat.png"))
+    assert picture is not None
+    assert picture.shape == (300, 500, 3)
+    assert picture[280, 200].astype(int).sum() > picture[20, 200].astype(int).sum()
+
+
+def test_who_is_inside_when_a_recording_ends_has_not_left(tmp_path: Path) -> None:
+    """The end of the recording ends the visit, but the zone is not empty then."""
+    write_walk(tmp_path / "det.txt", frames=25)
+    zone = ZoneSettings("middle", [(150, 0), (300, 0), (300, 300), (150, 300)])
+    tally = recount(f"mot:{tmp_path / 'det.txt'}", size=(500, 300), fps=10.0, zones=[zone])
+    stays = tally.zones[0].all
+    assert (stays.entries, stays.visits, tally.occupancy(stays).last) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("name", ["x.gif", "no/x.png"])
+def test_a_heatmap_that_cannot_be_written_is_said_before_counting(tmp_path: Path, name: str) -> None:
+    """Nobody waits for an hour to learn that the folder is missing."""
+    write_walk(tmp_path / "det.txt")
+    with pytest.raises(UsageError, match="Cannot write the heat-map"):
+        recount(f"mot:{tmp_path / 'det.txt'}", heatmap=tmp_path / name, size=(500, 300), fps=10.0)
 
 
 def test_the_annotated_video_can_be_played(tmp_path: Path) -> None:

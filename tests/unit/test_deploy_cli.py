@@ -175,7 +175,9 @@ def test_count_prints_one_json_object(run, crossing: list[str]):
     code, out, _ = run(*crossing, "--json")
     tally = json.loads(out)
     assert code == 0
-    assert tally["lines"] == [{"name": "door", "in": 1, "out": 0, "classes": {"person": {"in": 1, "out": 0}}}]
+    assert tally["lines"] == [
+        {"name": "door", "in": 1, "out": 0, "classes": {"person": {"in": 1, "out": 0}}, "speed": None}
+    ]
     assert tally["zones"] == []
     assert tally["frames"] == 50
 
@@ -217,7 +219,7 @@ def test_count_writes_a_row_for_each_crossing(run, crossing: list[str], folder: 
     """The CSV has a header and one row."""
     run(*crossing, "--csv", str(folder / "rows.csv"))
     header, *rows = (folder / "rows.csv").read_text().splitlines()
-    assert header == "at_ms,time_s,line,direction,class,track"
+    assert header == "at_ms,time_s,line,direction,class,track,speed_m_s"
     assert len(rows) == 1
     assert rows[0].split(",")[2:5] == ["door", "in", "person"]
 
