@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 
 from countline.errors import UsageError
 from edge.config import DetectorSettings
-from edge.detect.decode import Layout
+from edge.detect.layout import Layout
 from edge.detector import Detector, default_threads
 from tests.models import write_model
 
@@ -55,7 +55,7 @@ def test_pictures_of_several_sizes_take_turns(path: Path) -> None:
     for width in range(64, 64 * 20, 64):
         found = detector(np.zeros((width // 2, width, 3), dtype=np.uint8))
         assert_allclose(found.xyxy, [[width / 4, width / 8, width * 3 / 4, width * 3 / 8]])
-    assert len(detector._letterboxes) <= 8
+    assert len(detector._free) <= 8
 
 
 def test_yolov5_with_its_grids_beside_the_list(path: Path) -> None:
@@ -118,7 +118,7 @@ def test_file_that_is_no_model_is_refused(path: Path) -> None:
 @pytest.mark.parametrize(
     ("outputs", "shape", "sentence"),
     [
-        ({"output": np.zeros((1, 84, 7), dtype=np.float32)}, (1, 3, 64, 64), r"\[1, 84, 7\].*84 cells"),
+        ({"output": np.zeros((1, 84, 9), dtype=np.float32)}, (1, 3, 64, 64), r"\[1, 84, 9\].*84 cells"),
         ({"a": np.zeros((1, 5), dtype=np.float32)}, (1, 3, 64, 64), r"it returns a \[1, 5\] float32"),
         (
             {"labels": np.zeros((1, 9), dtype=np.int64), "boxes": np.zeros((1, 9, 4), dtype=np.float32)},

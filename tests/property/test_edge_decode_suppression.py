@@ -4,7 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.detect.decode import Layout, Wanted, decode, suppress
+from edge.detect.decode import Wanted, decode
+from edge.detect.layout import Layout
+from edge.detect.suppress import suppress
 
 _SIDE = st.integers(0, 60)
 _BOX = st.tuples(_SIDE, _SIDE, st.integers(1, 40), st.integers(1, 40), st.integers(0, 2))
@@ -52,15 +54,21 @@ _VALUE = st.floats(width=32, allow_nan=True, allow_infinity=True)
 
 
 @given(
-    st.lists(st.lists(_VALUE, min_size=7, max_size=7), min_size=1, max_size=20), st.sampled_from(list(Layout))
+    st.lists(st.lists(_VALUE, min_size=7, max_size=7), min_size=21, max_size=21),
+    st.sampled_from(list(Layout)),
 )
 def test_no_output_whatsoever_breaks_decoding(rows: list[list[float]], layout: Layout) -> None:
     """Whatever a broken model returns, the detections are finite boxes with an area and scores within 0 to 1."""
-    table = np.array(rows, dtype=np.float32)
-    output = {Layout.CHANNELS_FIRST: table.T, Layout.OBJECTNESS: table, Layout.END_TO_END: table[:, :6]}[
-        layout
-    ]
-    found = decode(output, layout, Wanted(class_ids=np.array([0, 2]), confidence=0.1, iou=0.5))
+    table = np.array(rows, dtype=np.float32)  # an input of 32 x 32 has 21 cells
+    outputs = {
+        Layout.CHANNELS_FIRST: [table.T],
+        Layout.CORNERS_FIRST: [table.T],
+        Layout.END_TO_END: [table[:, :6]],
+        Layout.SHARES_LIST: [table[:, :6]],
+        Layout.RTDETR: [table[:, 0], table[:, 1:5], table[:, 5]],
+        Layout.RFDETR: [table[:, :4], table[:, 4:]],
+    }.get(layout, [table])
+    found = decode(outputs, layout, Wanted(class_ids=np.array([0, 2]), confidence=0.1, iou=0.5), (32, 32))
     assert np.isfinite(found.xyxy).all()
     assert (found.xyxy[:, 2:] > found.xyxy[:, :2]).all()
     assert ((found.score > 0) & (found.score <= 1)).all()

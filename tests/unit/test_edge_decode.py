@@ -4,67 +4,20 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from countline.errors import UsageError
-from edge.detect.decode import MAX_DETECTIONS, Layout, Wanted, decide_layout, decode, suppress
+from edge.arrays import Detections
+from edge.detect import decode as reading
+from edge.detect.decode import Wanted
+from edge.detect.layout import Layout
+from edge.detect.suppress import MAX_DETECTIONS, suppress
 
 ALL = Wanted(class_ids=None, confidence=0.25, iou=0.5)
 PEOPLE = Wanted(class_ids=np.array([0]), confidence=0.25, iou=0.5)
+SIZE = (640, 640)
 
 
-@pytest.mark.parametrize(
-    ("shape", "size", "classes", "flag", "layout"),
-    [
-        ((1, 84, 8400), (640, 640), 80, None, Layout.CHANNELS_FIRST),
-        ((1, 84, 6300), (640, 480), 80, None, Layout.CHANNELS_FIRST),
-        ((1, 84, 8400), (640, 640), None, None, Layout.CHANNELS_FIRST),
-        ((1, 6, 8400), (640, 640), 2, None, Layout.CHANNELS_FIRST),  # as wide as an end-to-end row
-        (
-            (1, 6, 336),
-            (128, 128),
-            2,
-            None,
-            Layout.CHANNELS_FIRST,
-        ),  # as few cells as an end-to-end list has rows
-        ((1, 84, 84), (64, 64), 80, None, Layout.CHANNELS_FIRST),  # as many cells as rows
-        ((1, 84, 21), (32, 32), 80, None, Layout.CHANNELS_FIRST),  # fewer cells than rows
-        ((1, 84, 34000), (1280, 1280), 80, None, Layout.CHANNELS_FIRST),  # strides up to 64
-        ((1, 25200, 85), (640, 640), 80, None, Layout.OBJECTNESS),
-        ((1, 25200, 6), (640, 640), 1, None, Layout.OBJECTNESS),
-        ((1, 1008, 6), (128, 128), 1, None, Layout.OBJECTNESS),
-        ((1, 300, 6), (640, 640), 80, None, Layout.END_TO_END),
-        ((1, 300, 6), (640, 640), None, None, Layout.END_TO_END),
-        ((1, 100, 6), (640, 640), 2, True, Layout.END_TO_END),
-        ((1, 336, 6), (128, 128), 80, True, Layout.END_TO_END),  # only the metadata can tell
-    ],
-)
-def test_layout_is_told_by_the_number_of_cells(
-    shape: tuple[int, ...], size: tuple[int, int], classes: int | None, flag: bool | None, layout: Layout
-) -> None:
-    """The axis that equals the number of cells decides, also where another rule of thumb would be wrong."""
-    assert decide_layout(shape, size, classes, is_end_to_end=flag) is layout
-
-
-@pytest.mark.parametrize(
-    ("shape", "classes", "flag"),
-    [
-        ((1, 8400, 85), 80, None),  # YOLOX, YOLOv6
-        ((1, 8400, 6), 1, None),
-        ((1, 300, 84), 80, None),  # RT-DETR
-        ((1, 116, 8400), 80, None),  # masks behind the classes
-        ((1, 300, 38), 80, True),
-        ((300, 7), 80, None),
-        ((2, 84, 8400), 80, None),
-        ((1, 5000, 6), 80, None),
-    ],
-)
-def test_unknown_layout_is_refused_with_its_shape(
-    shape: tuple[int, ...], classes: int | None, flag: bool | None
-) -> None:
-    """An output that is not surely one of the known layouts is refused in a sentence that names its shape."""
-    with pytest.raises(UsageError) as refusal:
-        decide_layout(shape, (640, 640), classes, is_end_to_end=flag)
-    assert str(list(shape)) in str(refusal.value)
-    assert "8400 cells" in str(refusal.value)
+def decode(output: np.ndarray, layout: Layout, wanted: Wanted, size: tuple[int, int] = SIZE) -> Detections:
+    """Decode a model's only output."""
+    return reading.decode([output], layout, wanted, size)
 
 
 def channels_first(*rows: list[float], cells: int = 50) -> np.ndarray:
@@ -120,14 +73,89 @@ def test_end_to_end_rows_are_taken_as_they_are() -> None:
     assert decode(output, Layout.END_TO_END, ALL).class_id.tolist() == [0, 0, 3]
 
 
+def empty(layout: Layout, rows: int = 84) -> list[np.ndarray]:
+    """Return outputs without any score, for an input of 64 x 64, which has 84 cells."""
+    shapes: dict[Layout, list[tuple[int, ...]]] = {
+        Layout.CHANNELS_FIRST: [(84, rows)],
+        Layout.CORNERS_FIRST: [(84, rows)],
+        Layout.END_TO_END: [(rows, 6)],
+        Layout.SHARES_LIST: [(rows, 6)],
+        Layout.SHARES: [(rows, 84)],
+        Layout.RTDETR: [(rows,), (rows, 4), (rows,)],
+        Layout.RFDETR: [(rows, 4), (rows, 91)],
+    }
+    outputs = [np.zeros(shape, dtype=np.float32) for shape in shapes.get(layout, [(rows, 85)])]
+    if layout is Layout.RFDETR:
+        outputs[1][:] = -9
+    return outputs
+
+
 @pytest.mark.parametrize("layout", list(Layout))
 def test_nothing_seen_is_no_detections(layout: Layout) -> None:
     """An output without any score above the threshold holds no detections."""
-    shape = {Layout.CHANNELS_FIRST: (84, 100), Layout.OBJECTNESS: (100, 85), Layout.END_TO_END: (100, 6)}[
-        layout
-    ]
     for wanted in (ALL, PEOPLE):
-        assert len(decode(np.zeros(shape, dtype=np.float32), layout, wanted)) == 0
+        assert len(reading.decode(empty(layout), layout, wanted, (64, 64))) == 0
+
+
+def test_yolox_offsets_become_boxes() -> None:
+    """An undecoded YOLOX row is an offset within its cell and the logarithm of the size in strides."""
+    output = np.zeros((84, 7), dtype=np.float32)
+    output[8 * 2 + 3] = [0.5, 0.25, np.log(2), np.log(4), 0.9, 1.0, 0.0]  # row 2, column 3 of the first grid
+    output[64 + 4 * 1 + 2] = [0.0, 1.0, 0.0, 0.0, 0.8, 0.0, 1.0]  # row 1, column 2 of the second
+    found = decode(output, Layout.YOLOX, ALL, (64, 64))
+    assert_allclose(found.xyxy, [[20, 2, 36, 34], [24, 24, 40, 40]], rtol=1e-6)
+    assert_allclose(found.score, [0.9, 0.8])
+    assert found.class_id.tolist() == [0, 1]
+
+
+def test_corners_of_every_cell_are_taken_as_they_are() -> None:
+    """YOLOv10's own export without its end has corners where YOLOv8 has centre and size."""
+    found = decode(channels_first([40, 45, 60, 75, 0.5, 0.1]), Layout.CORNERS_FIRST, ALL)
+    assert_allclose(found.xyxy, [[40, 45, 60, 75]])
+
+
+def test_shares_become_pixels() -> None:
+    """Ultralytics' RT-DETR has centre and size in shares of the input, older exports with one column per class."""
+    row = [0.5, 0.25, 0.5, 0.1]
+    pixels = [[160, 64, 480, 96]]
+    listed = np.array([[*row, 0.9, 2], [*row, 0.1, 0]], dtype=np.float32)
+    found = decode(listed, Layout.SHARES_LIST, ALL, (640, 320))
+    assert_allclose(found.xyxy, pixels, rtol=1e-6)
+    assert found.class_id.tolist() == [2]
+    by_class = np.array([[*row, 0.1, 0.2, 0.9], [*row, 0.1, 0.1, 0.2]], dtype=np.float32)
+    found = decode(by_class, Layout.SHARES, ALL, (640, 320))
+    assert_allclose(found.xyxy, pixels, rtol=1e-6)
+    assert found.class_id.tolist() == [2]
+
+
+def test_rt_detr_has_three_outputs() -> None:
+    """RT-DETR and D-FINE return classes, corners and scores apart from each other."""
+    labels = np.array([0, 3, 0], dtype=np.int64)
+    boxes = np.array([[1, 2, 30, 40], [5, 6, 70, 80], [1, 2, 3, 4]], dtype=np.float32)
+    scores = np.array([0.9, 0.8, 0.1], dtype=np.float32)
+    found = reading.decode([labels, boxes, scores], Layout.RTDETR, ALL, SIZE)
+    assert_allclose(found.xyxy, boxes[:2])
+    assert found.class_id.tolist() == [0, 3]
+    assert len(reading.decode([labels, boxes, scores], Layout.RTDETR, PEOPLE, SIZE)) == 1
+
+
+def test_rf_detr_logits_become_scores() -> None:
+    """RF-DETR's classes are logits, and a last column that no class has is left aside."""
+    boxes = np.array([[0.5, 0.5, 0.2, 0.4]] * 2, dtype=np.float32)
+    logits = np.array([[-5, 2, -5], [-5, -5, 9]], dtype=np.float32)
+    wanted = Wanted(class_ids=None, confidence=0.25, iou=0.5, class_count=2)
+    found = reading.decode([boxes, logits], Layout.RFDETR, wanted, (100, 100))
+    assert_allclose(found.xyxy, [[40, 30, 60, 70]], rtol=1e-6)
+    assert_allclose(found.score, [1 / (1 + np.exp(-2))], rtol=1e-6)
+    assert found.class_id.tolist() == [1]
+
+
+def test_half_precision_output() -> None:
+    """An output of float16 is read in float32: 16 bits cannot count pixels beyond 2048."""
+    output = channels_first([50, 60, 20, 30, 0.5, 0.1]).astype(np.float16)
+    found = decode(output, Layout.CHANNELS_FIRST, ALL)
+    assert found.xyxy.dtype == np.float32
+    assert_allclose(found.xyxy, [[40, 45, 60, 75]])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -155,6 +183,22 @@ def test_box_without_area_is_dropped() -> None:
     """A box of no width or of negative height is none."""
     output = channels_first([50, 60, 0, 30, 0.9, 0], [50, 60, 20, -5, 0.9, 0])
     assert len(decode(output, Layout.CHANNELS_FIRST, ALL)) == 0
+
+
+@pytest.mark.parametrize("layout", list(Layout))
+def test_a_model_that_fires_everywhere_is_bounded(layout: Layout) -> None:
+    """Thousands of boxes of any values yield at most 300 sound ones, whatever the layout."""
+    rng = np.random.default_rng(3)
+    side = 640
+    outputs = empty(layout, rows=8400)
+    noise = [rng.uniform(0, 1, output.shape).astype(np.float32) * 3 - 1 for output in outputs]
+    for table in noise:
+        table[rng.uniform(size=table.shape) < 0.05] = np.nan
+        table[rng.uniform(size=table.shape) < 0.05] = np.inf
+    found = reading.decode(noise, layout, ALL, (side, side))
+    assert len(found) <= MAX_DETECTIONS
+    assert np.isfinite(found.xyxy).all()
+    assert (found.xyxy[:, 2:] > found.xyxy[:, :2]).all()
 
 
 def test_number_of_detections_is_bounded() -> None:

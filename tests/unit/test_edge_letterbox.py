@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from edge.detect.letterbox import PAD_GREY, Letterbox, fit, snug_size
+from edge.detect.letterbox import Letterbox
+from edge.detect.preparation import PAD_GREY, Placement, Preparation, fit, snug_size
 
 
 @pytest.mark.parametrize(
@@ -78,3 +79,57 @@ def test_boxes_come_back_to_the_picture() -> None:
         found.to_source(found.to_input(boxes)), [[100, 50, 300, 500], [0, 0, 768, 576]], rtol=1e-5
     )
     assert found.to_source(boxes).dtype == np.float32
+
+
+def test_picture_of_the_inputs_own_size_is_not_copied_into_grey() -> None:
+    """A picture that fills the input is taken as it is, and is itself left as it was."""
+    image = np.random.default_rng(1).integers(0, 256, (32, 64, 3), dtype=np.uint8)
+    before = image.copy()
+    letterbox = Letterbox((64, 32), (64, 32))
+    first = letterbox(image).copy()
+    letterbox(np.zeros_like(image))
+    assert (letterbox(image) == first).all()
+    assert (image == before).all()
+
+
+def test_yolox_wants_raw_bgr_in_the_upper_left() -> None:
+    """YOLOX gets blue first, 0 to 255, padded with grey on the right and below."""
+    image = np.zeros((32, 64, 3), dtype=np.uint8)
+    image[:] = (10, 20, 30)
+    tensor = Letterbox((64, 32), (64, 64), Preparation(Placement.TOP_LEFT, is_bgr=True, divisor=1.0))(image)
+    assert tensor[0, :, 0, 0].tolist() == [10, 20, 30]
+    assert (tensor[0, :, 32:] == PAD_GREY).all()
+
+
+def test_rf_detr_wants_imagenets_mean_and_deviation() -> None:
+    """Red, green and blue are each moved and scaled by their own numbers."""
+    preparation = Preparation(
+        Placement.STRETCHED, mean=(0.485, 0.456, 0.406), deviation=(0.229, 0.224, 0.225)
+    )
+    image = np.full((10, 20, 3), (0, 51, 255), dtype=np.uint8)
+    tensor = Letterbox((20, 10), (32, 32), preparation)(image)
+    expected = [(1 - 0.485) / 0.229, (0.2 - 0.456) / 0.224, (0 - 0.406) / 0.225]
+    assert_allclose(tensor[0, :, 31, 31], expected, rtol=1e-5)
+
+
+def test_half_precision_input() -> None:
+    """A model of float16 gets float16, from the same quotients."""
+    image = np.random.default_rng(1).integers(0, 256, (32, 64, 3), dtype=np.uint8)
+    half = Letterbox((64, 32), (64, 32), dtype=np.float16)(image)
+    assert half.dtype == np.float16
+    assert (half == Letterbox((64, 32), (64, 32))(image).astype(np.float16)).all()
+
+
+@pytest.mark.parametrize("placement", list(Placement))
+def test_boxes_come_back_from_every_placement(placement: Placement) -> None:
+    """There and back again is the same place, however the picture lies in the input."""
+    found = fit((768, 432), (320, 320), placement)
+    boxes = np.array([[100, 50, 300, 400]], dtype=np.float32)
+    assert_allclose(found.to_source(found.to_input(boxes)), boxes, rtol=1e-5)
+    inside = found.to_input(np.array([[0, 0, 768, 432]], dtype=np.float32))[0]
+    corners = {
+        Placement.CENTRED: [0, 70, 320, 250],
+        Placement.TOP_LEFT: [0, 0, 320, 180],
+        Placement.STRETCHED: [0, 0, 320, 320],
+    }
+    assert_allclose(inside, corners[placement], atol=1e-4)
