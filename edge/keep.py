@@ -7,11 +7,13 @@ within a bound. Nothing is sent before it is on the disk, because the publisher 
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from countline.backoff import Backoff
 from countline.errors import Unavailable
 from countline.events import CountDelta, LineCrossed, LineTotals
 from countline.telemetry import Log
+from edge.count.counters import CountersState
 from edge.count.rules import Moment
 from edge.outbox import Batch, Outbox
 from edge.sequence import fold
@@ -26,17 +28,37 @@ CLOSE_PATIENCE_S = 5.0
 _log = Log("edge.keep")
 
 
+class Books(Protocol):
+    """What adds events up, and is kept in one transaction with them."""
+
+    def feed(self, camera: str, moments: Sequence[Moment]) -> list[Moment]:
+        """Take a camera's events; return them with what they lead to."""
+        ...
+
+    def settle(self) -> tuple[str, list[Moment]]:
+        """Return what is due though no camera has said anything, and which camera it goes with."""
+        ...
+
+    def state(self) -> CountersState | None:
+        """Return what all events so far add up to: the same object if that has not changed."""
+        ...
+
+
 class Keeper:
     """The way of all cameras' events into the outbox. Safe to use from several threads."""
 
-    def __init__(self, outbox: Outbox, on_kept: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, outbox: Outbox, on_kept: Callable[[], None] = lambda: None, books: Books | None = None
+    ) -> None:
         """Take the outbox, and begin to wait for events.
 
         Args:
             outbox: Where they are safe.
             on_kept: Called when events have become safe, so that they are sent.
+            books: Add them up.
         """
         self._outbox = outbox
+        self._books = books
         self._on_kept = on_kept
         self._changed = threading.Condition()
         self._pending: dict[str, Batch] = {}
@@ -63,8 +85,20 @@ class Keeper:
         if not moments:
             return
         with self._changed:
-            self._pending[camera] = _joined(self._pending.get(camera), Batch(camera, list(moments), totals))
-            self._changed.notify_all()
+            told = self._books.feed(camera, moments) if self._books else list(moments)
+            self._add(Batch(camera, told, totals))
+
+    def settle(self) -> None:
+        """Make safe what is due in the books though no camera has said anything."""
+        if self._books:
+            with self._changed:
+                camera, moments = self._books.settle()
+                if moments:
+                    self._add(Batch(camera, moments))
+
+    def _add(self, batch: Batch) -> None:
+        self._pending[batch.camera] = _joined(self._pending.get(batch.camera), batch)
+        self._changed.notify_all()
 
     def close(self) -> None:
         """Try once more at the end, with as few bytes as can be; what does not fit even then is lost, and said."""
@@ -87,20 +121,23 @@ class Keeper:
                 self._changed.wait_for(lambda: self._pending or self._is_closing)
                 is_last = self._is_closing
                 batches, self._pending = list(self._pending.values()), {}
+                # Under the same lock: the books hold these events, and none that is not among them.
+                counters = self._books.state() if self._books else None
             if is_last:
-                self._put_back([batch for batch in batches if not self._write_last(batch)])
+                self._put_back([batch for batch in batches if not self._write_last(batch, counters)])
                 return
-            if not self._write(batches):
+            if not self._write(batches, counters):
                 self._put_back(batches)
                 with self._changed:
                     self._changed.wait_for(lambda: self._is_closing, timeout=self._backoff.next_delay_s())
 
-    def _write_last(self, batch: Batch) -> bool:
-        return self._write([batch]) or self._write([replace(batch, moments=fold(batch.moments))])
+    def _write_last(self, batch: Batch, counters: CountersState | None) -> bool:
+        folded = replace(batch, moments=fold(batch.moments))
+        return self._write([batch], counters) or self._write([folded], counters)
 
-    def _write(self, batches: Sequence[Batch]) -> bool:
+    def _write(self, batches: Sequence[Batch], counters: CountersState | None) -> bool:
         try:
-            self._outbox.append_all(batches)
+            self._outbox.append_all(batches, counters)
         except Unavailable as error:
             self._failures += 1
             if self._failures == 1 or self._failures % 100 == 0:

@@ -18,6 +18,7 @@ from edge.desk import Desk, Look
 from edge.detector import Detector
 from edge.frames import Image
 from edge.keep import Keeper
+from edge.local import Local, Surroundings
 from edge.outbox import Outbox
 from edge.preview import Preview
 from edge.publish import Publisher
@@ -52,17 +53,22 @@ def run(settings: EdgeSettings, stop: Stop) -> None:
             if settings.preview.enabled
             else None
         )
-        keeper = Keeper(outbox, publisher.wake)
+        local = Local(settings, Surroundings(outbox, publisher, clock))
+        keeper = Keeper(outbox, publisher.wake, local)
         desk = Desk(_look(detector) if detector else None, clock)
         recordings = Path(settings.data_dir) / "detections"
         shared = Shared(desk, keeper, clock, detector, preview, settings.heartbeat_s, recordings)
         agents = [CameraAgent(camera, shared) for camera in settings.cameras]
         publisher.start()
         desk.start()
+        local.start(keeper.settle, stop)
         try:
             _run_cameras(agents, clock, stop)
+            if local.failure:
+                raise local.failure
         finally:
             desk.close()
+            local.close()
             keeper.close()
             if not publisher.close(DRAIN_S):
                 _log.info(

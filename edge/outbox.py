@@ -19,6 +19,7 @@ from countline.errors import Unavailable, UsageError
 from countline.eventlog import connect
 from countline.events import Heartbeat, LineTotals
 from countline.telemetry import Log
+from edge.count.counters import CountersState
 from edge.count.rules import Moment
 from edge.sequence import Sequencer
 
@@ -93,6 +94,9 @@ class Outbox:
         self._totals: dict[str, dict[str, LineTotals]] = msgspec.json.decode(
             state.get("totals", "{}"), type=dict[str, dict[str, LineTotals]]
         )
+        self._counters: CountersState | None = None
+        if "counters" in state:
+            self._counters = msgspec.json.decode(state["counters"], type=CountersState)
 
     @property
     def epoch(self) -> int:
@@ -118,12 +122,38 @@ class Outbox:
         """Return the cumulative crossings per line of a camera, as of the last committed event."""
         return dict(self._totals.get(camera, {}))
 
+    @property
+    def counters(self) -> CountersState | None:
+        """The device's counters as of the last committed event; None if there never were any."""
+        return self._counters
+
+    def remember(self, key: str, value: str) -> None:
+        """Keep a note that is no event.
+
+        Raises:
+            Unavailable: The disk or the outbox is full, or cannot be written.
+        """
+        with self._lock:
+            self._transaction([(_PUT_STATE, [(f"note:{key}", value)])])
+
+    def recall(self, key: str) -> str:
+        """Return what was noted; empty if nothing was."""
+        with self._lock:
+            row = self._connection.execute(
+                "SELECT value FROM state WHERE key = ?", (f"note:{key}",)
+            ).fetchone()
+        return row[0] if row else ""
+
     def append(self, camera: str, moments: Sequence[Moment], totals: dict[str, LineTotals]) -> None:
         """Commit the events of one camera; see `append_all`."""
         self.append_all([Batch(camera, list(moments), totals)])
 
-    def append_all(self, batches: Sequence[Batch]) -> None:
+    def append_all(self, batches: Sequence[Batch], counters: CountersState | None = None) -> None:
         """Commit events and the line totals that they lead to, in one transaction. They are safe when this returns.
+
+        Args:
+            batches: The events.
+            counters: The device's counters, these events included; None if it has none.
 
         Raises:
             Unavailable: The disk or the outbox is full, or cannot be written. Nothing was written; try again.
@@ -140,6 +170,12 @@ class Outbox:
             all_totals = self._totals | {
                 batch.camera: batch.totals for batch in batches if batch.totals is not None
             }
+            state = [
+                ("last_seq", str(self._sequencer.last_seq)),
+                ("totals", msgspec.json.encode(all_totals).decode()),
+            ]
+            if counters is not None and counters is not self._counters:
+                state.append(("counters", msgspec.json.encode(counters).decode()))
             try:
                 self._transaction(
                     [
@@ -147,19 +183,14 @@ class Outbox:
                             "INSERT INTO outbox (seq, envelope) VALUES (?, ?)",
                             [(envelope.seq, codec.encode(envelope)) for envelope in envelopes],
                         ),
-                        (
-                            _PUT_STATE,
-                            [
-                                ("last_seq", str(self._sequencer.last_seq)),
-                                ("totals", msgspec.json.encode(all_totals).decode()),
-                            ],
-                        ),
+                        (_PUT_STATE, state),
                     ]
                 )
             except Unavailable:
                 self._sequencer.last_seq = before
                 raise
             self._totals = all_totals
+            self._counters = counters or self._counters
 
     def read_after(self, seq: int, limit: int, max_bytes: int) -> list[tuple[int, bytes]]:
         """Return the next events after `seq` as (seq, encoded envelope), oldest first.

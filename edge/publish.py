@@ -8,6 +8,8 @@ import contextlib
 import socket
 import ssl
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
@@ -40,8 +42,47 @@ RESEND_GAP_AFTER_S = 1.0
 MAX_RESEND_WAIT_S = 60.0
 KEEPALIVE_S = 15
 CONNECT_TIMEOUT_S = 5.0
+# Messages beside the events, such as live counts, that the broker has not taken yet: so few that events hardly wait for them.
+MAX_BESIDE = 100
+MAX_BESIDE_ACKNOWLEDGED = 8
 
 _log = Log("edge.publish")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What came on the device's command topic.
+
+    Attributes:
+        payload: As it came.
+        is_retained: It is an old one, which the broker keeps.
+        answer_to: The topic that an answer is wanted on; empty if none is.
+        correlation: To be sent back with the answer.
+    """
+
+    payload: bytes
+    is_retained: bool = False
+    answer_to: str = ""
+    correlation: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A message beside the events.
+
+    Attributes:
+        topic: Where to.
+        payload: What; empty takes a retained message back.
+        qos: 0, 1 or 2.
+        is_retained: Whether the broker keeps it.
+        correlation: Of the question that it answers.
+    """
+
+    topic: str
+    payload: bytes
+    qos: int = 0
+    is_retained: bool = False
+    correlation: bytes = b""
 
 
 class Publisher:
@@ -67,16 +108,57 @@ class Publisher:
         self._is_connected = False
         self._is_down = False
         self._sent = outbox.mark
-        self._inflight = 0
+        # By paho's message ids: batches and other messages on the way, and those that arrived before we knew their id.
+        self._batches: set[int] = set()
+        self._beside: dict[int, int] = {}
+        self._early: set[int] = set()
+        self._on_connected: Callable[[], None] = lambda: None
+        self._on_command: Callable[[Command], None] | None = None
         self._progress_s = clock.monotonic_s()
         self._resends = 0
         self._has_gap = False
         self._client = self._make_client()
         self._thread = threading.Thread(target=self._run, name="publish", daemon=True)
 
+    def listen(self, on_connected: Callable[[], None], on_command: Callable[[Command], None] | None) -> None:
+        """Say whom to tell of each new connection, and of commands; call it before `start`.
+
+        Args:
+            on_connected: Called from paho's thread; it must not wait.
+            on_command: The same; None does not listen to commands.
+        """
+        self._on_connected = on_connected
+        self._on_command = on_command
+
     def start(self) -> None:
         """Begin to connect and to send."""
         self._thread.start()
+
+    def offer(self, message: Beside) -> Callable[[], bool] | None:
+        """Send something beside the events, if there is a connection and not too much is under way. Never waits.
+
+        Returns:
+            What says whether it has arrived; None if it was not taken: offer it again later.
+        """
+        with self._wake:
+            under_way = sum(qos > 0 for qos in self._beside.values()) if message.qos else len(self._beside)
+            limit = MAX_BESIDE_ACKNOWLEDGED if message.qos else MAX_BESIDE
+            if not self._is_connected or under_way >= limit:
+                return None
+        properties = Properties(PacketTypes.PUBLISH)
+        if message.correlation:
+            properties.CorrelationData = message.correlation
+        info = self._client.publish(
+            message.topic, message.payload, message.qos, message.is_retained, properties=properties
+        )
+        if info.rc != mqtt.MQTT_ERR_SUCCESS:
+            return None
+        with self._wake:
+            if info.mid in self._early:
+                self._early.discard(info.mid)
+            else:
+                self._beside[info.mid] = message.qos
+        return lambda: _has_arrived(info)
 
     def wake(self) -> None:
         """Say that the outbox has something new."""
@@ -129,6 +211,7 @@ class Publisher:
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
         client.message_callback_add(topics.mark(self._site, self._device), self._on_mark)
+        client.message_callback_add(topics.command(self._site, self._device), self._hear)
         return client
 
     def _presence(self, *, online: bool) -> bytes:
@@ -190,7 +273,6 @@ class Publisher:
                 if not rows:
                     continue
                 self._sent = rows[-1][0]
-                self._inflight += 1
             self._publish([envelope for _, envelope in rows])
 
     # Called by paho's network thread.
@@ -205,16 +287,21 @@ class Publisher:
             )
             return
         client.subscribe(topics.mark(self._site, self._device), qos=1)
+        if self._on_command:
+            client.subscribe(topics.command(self._site, self._device), qos=1)
         client.publish(topics.status(self._site, self._device), self._presence(online=True), 1, retain=True)
         with self._wake:
             self._is_connected = True
-            self._inflight = 0
+            self._batches.clear()
+            self._beside.clear()
+            self._early.clear()
             self._has_gap = False
             # Whatever was on the way may be lost: begin again after what the gateway has confirmed.
             self._sent = self._outbox.mark
             self._progress_s = self._clock.monotonic_s()
             self._wake.notify_all()
         _log.info("connected to the broker", waiting=self._outbox.backlog)
+        self._on_connected()
 
     def _on_disconnect(self, *_: object) -> None:
         with self._wake:
@@ -222,10 +309,25 @@ class Publisher:
             self._is_down = True
             self._wake.notify_all()
 
-    def _on_publish(self, *_: object) -> None:
+    def _on_publish(self, _client: mqtt.Client, _userdata: object, mid: int, *_: object) -> None:
         with self._wake:
-            self._inflight = max(0, self._inflight - 1)
+            if mid in self._batches:
+                self._batches.discard(mid)
+            elif self._beside.pop(mid, None) is None:
+                self._early.add(mid)
             self._wake.notify_all()
+
+    def _hear(self, _client: mqtt.Client, _userdata: object, message: mqtt.MQTTMessage) -> None:
+        if self._on_command:
+            properties = message.properties
+            self._on_command(
+                Command(
+                    bytes(message.payload),
+                    message.retain,
+                    str(getattr(properties, "ResponseTopic", "")),
+                    bytes(getattr(properties, "CorrelationData", b"")),
+                )
+            )
 
     def _on_mark(self, _client: mqtt.Client, _userdata: object, message: mqtt.MQTTMessage) -> None:
         mark = codec.decode_mark(bytes(message.payload))
@@ -261,7 +363,7 @@ class Publisher:
     def _may_send(self) -> bool:
         return self._is_stopping or (
             self._is_connected
-            and self._inflight < MAX_INFLIGHT
+            and len(self._batches) < MAX_INFLIGHT
             and self._outbox.last_seq > self._sent
             and self._sent - self._outbox.mark < MAX_UNMARKED
         )
@@ -291,8 +393,21 @@ class Publisher:
         info = self._client.publish(
             topics.events(self._site, self._device), codec.join_batch(envelopes), qos=1, properties=properties
         )
-        if info.rc not in {mqtt.MQTT_ERR_SUCCESS, mqtt.MQTT_ERR_NO_CONN}:
+        if info.rc == mqtt.MQTT_ERR_SUCCESS:
+            with self._wake:
+                if info.mid in self._early:
+                    self._early.discard(info.mid)
+                else:
+                    self._batches.add(info.mid)
+        elif info.rc != mqtt.MQTT_ERR_NO_CONN:
             _log.warning("a batch was not taken by the client; it will be sent again", rc=info.rc)
+
+
+def _has_arrived(info: mqtt.MQTTMessageInfo) -> bool:
+    try:
+        return info.is_published()
+    except (RuntimeError, ValueError):  # its connection has gone
+        return False
 
 
 def _without_delay(_client: mqtt.Client, _userdata: object, connection: object) -> None:
