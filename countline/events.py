@@ -329,6 +329,29 @@ class Drift(Event, frozen=True, tag="drift"):
     since_ms: EpochMs
 
 
+class LineDoubt(Event, frozen=True, tag="line_doubt"):
+    """What was seen about a line says that it cannot count well, or, if `cleared`, that it can again.
+
+    Counts go on unchanged. A `camera_configured` takes all doubts back: what still holds is raised anew.
+
+    Attributes:
+        line: The line's name.
+        reason: "border", "ends", "small", "nobody", "hidden", "slow" or "moved"; there may be more. At most one doubt of
+            a line and reason stands at a time.
+        says: A sentence for people: what is wrong, and what to do. Empty if it is cleared.
+        evidence: The figures behind it, by name, such as {"share": 0.6, "tracks": 45}.
+        since_ms: Since when it stands, or stood.
+        cleared: True if it stands no longer.
+    """
+
+    line: Name
+    reason: Name
+    says: Annotated[str, Meta(max_length=300)] = ""
+    evidence: Annotated[dict[Label, float], Meta(max_length=16)] = {}
+    since_ms: EpochMs = 0
+    cleared: bool = False
+
+
 Point = tuple[float, float]
 """x to the right, y down, in pixels of the camera's picture."""
 
@@ -479,6 +502,7 @@ AnyEvent = (
     | GateDelta
     | Heartbeat
     | Drift
+    | LineDoubt
     | CameraConfigured
     | CounterChanged
 )

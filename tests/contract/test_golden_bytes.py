@@ -60,6 +60,14 @@ EVENTS: dict[str, ev.AnyEvent] = {
     "heat": ev.Heat("person", 1_699_999_700_000, 32, 18, [0, 33, 575], [250, 12_000, 40]),
     "entry_delta": ev.EntryDelta("lobby", "person", 3, 1_700_000_000_000, 1_700_000_060_000),
     "gate_delta": ev.GateDelta("", "street", "shop", "car", 4, 60_000, 1_700_000_000_000, 1_700_000_060_000),
+    "line_doubt": ev.LineDoubt(
+        "door",
+        "ends",
+        "Tracks end there: move it.",
+        {"share": 0.625, "tracks": 48.0},
+        1_700_000_000_000,
+        cleared=True,
+    ),
 }
 
 # What earlier versions wrote in other bytes: fields that came later were missing.
