@@ -80,8 +80,8 @@ def _columns(table: Table, wanted: Wanted) -> tuple[Boxes, Scores, NDArray[np.in
     rows = scores if wanted.class_ids is None else scores[wanted.class_ids]
     # Thousands of columns, of which a few dozen exceed the threshold: everything else is done for those alone.
     columns = np.flatnonzero((rows[0] if len(rows) == 1 else rows.max(axis=0)) > wanted.confidence)
-    best, class_ids, is_wanted = _best_class(scores[:, columns].T, wanted)
-    return table[:4, columns[is_wanted]].T, best[is_wanted], class_ids[is_wanted]
+    best, class_ids, is_wanted = _best_class(scores.take(columns, axis=1).T, wanted)
+    return table[:4].take(columns[is_wanted], axis=1).T, best[is_wanted], class_ids[is_wanted]
 
 
 def _channels_first(tables: Sequence[Table], wanted: Wanted, _size: _Size) -> _Raw:
@@ -161,8 +161,7 @@ _READERS: dict[Layout, Callable[[Sequence[Table], Wanted, _Size], _Raw]] = {
 def _listed(boxes: Boxes, scores: Scores, labels: Scores, wanted: Wanted) -> _Raw:
     """Return the boxes of a list whose classes are wanted and whose scores exceed the threshold."""
     keep = (scores > wanted.confidence) & (labels >= 0) & (labels <= np.iinfo(np.int16).max)
-    if wanted.class_ids is not None:
-        keep &= np.isin(labels, wanted.class_ids)
+    keep &= _has_class(labels, wanted)
     return boxes[keep], scores[keep], labels[keep].astype(np.intp)
 
 
@@ -171,9 +170,15 @@ def _best_class(scores: Table, wanted: Wanted) -> tuple[Scores, NDArray[np.intp]
     class_ids = scores.argmax(axis=1)
     best = scores[np.arange(len(scores)), class_ids]
     is_wanted = best > wanted.confidence
-    if wanted.class_ids is not None:
-        is_wanted &= np.isin(class_ids, wanted.class_ids)
+    is_wanted &= _has_class(class_ids, wanted)
     return best, class_ids, is_wanted
+
+
+def _has_class(labels: NDArray[np.generic], wanted: Wanted) -> NDArray[np.bool_] | np.bool_:
+    if wanted.class_ids is None:
+        return np.True_
+    # One class is by far the commonest wish, and a comparison takes a tenth of what `isin` does.
+    return labels == wanted.class_ids[0] if len(wanted.class_ids) == 1 else np.isin(labels, wanted.class_ids)
 
 
 def _in_pixels(shares: Boxes, size: _Size) -> Boxes:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.arrays import Boxes, ClassIds
+from edge.arrays import Boxes, ClassIds, Scores
 
 # More things than this in one picture are not told apart by any tracker; it bounds all that comes after.
 MAX_DETECTIONS = 300
@@ -26,8 +26,13 @@ def suppress(boxes: Boxes, class_ids: ClassIds | NDArray[np.intp], iou: float) -
     for start in range(0, len(boxes), _BLOCK):
         block = np.arange(start, min(start + _BLOCK, len(boxes)))
         if len(kept):
-            block = block[~_is_same(boxes, class_ids, block, kept, iou).any(axis=1)]
-        kept = np.concatenate([kept, block[_first_of_each(_is_same(boxes, class_ids, block, block, iou))]])
+            is_known = _is_same(boxes[block], class_ids[block], boxes[kept], class_ids[kept], iou).any(axis=1)
+            block = block[~is_known]
+        if not len(block):
+            continue
+        corners, classes = boxes[block], class_ids[block]
+        is_left = _first_of_each(_is_same(corners, classes, corners, classes, iou))
+        kept = np.concatenate([kept, block[is_left]])
         if len(kept) >= MAX_DETECTIONS:
             break
     return kept[:MAX_DETECTIONS]
@@ -36,27 +41,42 @@ def suppress(boxes: Boxes, class_ids: ClassIds | NDArray[np.intp], iou: float) -
 def _first_of_each(is_same: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return which rows no earlier row that is left is the same as, shape (N,), from a symmetric matrix."""
     is_left = np.ones(len(is_same), dtype=np.bool_)
-    # A box is always the same as itself. Only one with a later double has anybody to send away, and they are few.
-    later = np.triu(is_same, 1)
-    for i in np.flatnonzero(later.any(axis=1)):
+    # A box is always the same as itself. Only one with a double has anybody to send away, and they are few.
+    for i in np.flatnonzero(is_same.sum(axis=1) > 1):
         if is_left[i]:
-            is_left &= ~later[i]
+            is_left[i + 1 :] &= ~is_same[i, i + 1 :]
     return is_left
 
 
 def _is_same(
     boxes: Boxes,
-    class_ids: ClassIds | NDArray[np.intp],
-    rows: NDArray[np.intp],
-    columns: NDArray[np.intp],
+    classes: ClassIds | NDArray[np.intp],
+    others: Boxes,
+    other_classes: ClassIds | NDArray[np.intp],
     iou: float,
 ) -> NDArray[np.bool_]:
-    """Return where two boxes, one of `rows` and one of `columns`, are of a class and overlap by more than `iou`."""
-    x1, y1, x2, y2 = boxes[rows].T[:, :, None]
-    u1, v1, u2, v2 = boxes[columns].T[:, None, :]
+    """Return where a box and one of the others are of a class and overlap by more than `iou`: shape (N, M)."""
+    x1, y1, x2, y2 = np.ascontiguousarray(boxes.T)
+    u1, v1, u2, v2 = (x1, y1, x2, y2) if others is boxes else np.ascontiguousarray(others.T)
     # Coordinates of a broken model may be too large to multiply: infinite areas overlap nothing.
     with np.errstate(over="ignore", invalid="ignore"):
-        width, height = np.minimum(x2, u2) - np.maximum(x1, u1), np.minimum(y2, v2) - np.maximum(y1, v1)
-        both = np.maximum(width, 0) * np.maximum(height, 0)
-        either = (x2 - x1) * (y2 - y1) + (u2 - u1) * (v2 - v1) - both
-        return (both > iou * either) & (class_ids[rows][:, None] == class_ids[columns])
+        both = _common(x1, x2, u1, u2)
+        both *= _common(y1, y2, v1, v2)
+        areas = np.add.outer((x2 - x1) * (y2 - y1), (u2 - u1) * (v2 - v1))
+        areas -= both
+        areas *= iou
+        is_same = both > areas
+    if (
+        classes[0] == other_classes[0]
+        and (classes == classes[0]).all()
+        and (other_classes == classes[0]).all()
+    ):
+        return is_same
+    return is_same & np.equal.outer(classes, other_classes)
+
+
+def _common(low: Scores, high: Scores, other_low: Scores, other_high: Scores) -> NDArray[np.float32]:
+    """Return the length that an interval and one of the others have in common: shape (N, M)."""
+    length = np.minimum.outer(high, other_high)
+    length -= np.maximum.outer(low, other_low)
+    return np.maximum(length, 0, out=length)
