@@ -41,8 +41,8 @@ contracts: setup-lint
 
 bench: setup-all ## Speed and accuracy, as tables (one of them: make bench NAME=edge)
 	@if [ -n "$(NAME)" ]; then $(BIN)/python -m bench.$(NAME) $(ARGS); else \
-		for f in bench/*.py; do n=$$(basename $$f .py); case $$n in _*) ;; *) \
-			echo "== $$n"; $(BIN)/python -m bench.$$n $(ARGS) || exit 1;; esac; done; fi
+		for f in $$(grep -l __main__ bench/*.py); do n=$$(basename $$f .py); \
+			echo "== $$n"; $(BIN)/python -m bench.$$n $(ARGS) || exit 1; done; fi
 
 page: dashboard/vendor/.stamp ## Fetch what the page draws its chart with
 

@@ -1,13 +1,18 @@
-"""Counts detections that are in memory, through the product's own pipeline."""
+"""Counts detections that are in memory, through the product's own pipeline; and gets them there from a source."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench._truth import Counts
+from countline.clock import SystemClock
 from countline.events import CameraConfigured
+from edge.agent import detect_with
 from edge.arrays import Detections
-from edge.config import LineSettings
+from edge.capture import open_source
+from edge.config import CameraSettings, DetectorSettings, LineSettings
 from edge.count.rules import shapes
+from edge.detector import Detector
 from edge.frames import Frame
 from edge.pipeline import CameraPlan, Pipeline
 from edge.track.tracker import TrackerSettings
@@ -55,6 +60,42 @@ def count_take(take: Take, tracker: TrackerSettings | None = None) -> Counts:
     pipeline.finish()
     totals = pipeline.totals()
     return [(totals[line.name].in_, totals[line.name].out) for line in lines]
+
+
+def seen_in(
+    camera: CameraSettings, settings: DetectorSettings, truth: Counts, *, least_score: float = 0.0
+) -> Take:
+    """Return what a detector sees in a recording, or what it says itself, as `edge.recount.count` would count it.
+
+    Args:
+        camera: The recording; `realtime` must be False.
+        settings: Of the detector, which is not read if the recording brings detections.
+        truth: Of the camera's lines.
+        least_score: Detections below it are left out.
+    """
+    source = open_source(camera, SystemClock())
+    try:
+        info = source.open()
+        detector = None if info.class_names else Detector(Path(settings.model), settings, camera.classes)
+        class_names = info.class_names or (detector.class_names if detector else ())
+        detect = detect_with(detector, class_names, camera.classes)
+        times_ms: list[int] = []
+        frames: list[Detections] = []
+        while not source.is_finished:
+            frame = source.read(30.0)
+            if frame is not None:
+                times_ms.append(frame.captured_at_ms)
+                frames.append(_from(detect(frame), least_score))
+    finally:
+        source.close()
+    return Take(
+        camera.name, info.width, info.height, info.fps, times_ms, frames, camera.lines, truth, class_names
+    )
+
+
+def _from(seen: Detections, least_score: float) -> Detections:
+    keep = seen.score >= least_score
+    return Detections(seen.xyxy[keep], seen.score[keep], seen.class_id[keep])
 
 
 def _recorded(frame: Frame) -> Detections:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from countline.errors import UsageError
 from countline.events import Point
 from edge.config import LineSettings
 from edge.count.geometry import cross, signed_crossing
@@ -50,8 +51,21 @@ def true_crossings(gt_file: Path, lines: Sequence[LineSettings], *, strict: bool
 
 
 def true_walks(gt_file: Path) -> list[Walk]:
-    """Return the walks of a ground-truth file in MOT format; rows whose seventh column is 0 do not count."""
-    rows = np.loadtxt(gt_file, delimiter=",", ndmin=2)
+    """Return the walks of a ground-truth file in MOT format; rows whose seventh column is 0 do not count.
+
+    Raises:
+        UsageError: The file is not such a file.
+    """
+    if not gt_file.read_bytes().strip():
+        raise UsageError(f"{gt_file} is empty.")
+    try:
+        rows = np.loadtxt(gt_file, delimiter=",", ndmin=2)
+    except ValueError as error:
+        raise UsageError(f"{gt_file} is not ground truth in MOT format: {error}.") from error
+    if rows.shape[1] < 7:
+        raise UsageError(
+            f"{gt_file} is not ground truth in MOT format: `frame,id,left,top,width,height,flag` are seven numbers."
+        )
     rows = rows[rows[:, 6] != 0]
     tracks = [rows[rows[:, 1] == track] for track in np.unique(rows[:, 1])]
     return [_walk(track[np.argsort(track[:, 0])]) for track in tracks]
