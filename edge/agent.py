@@ -188,6 +188,7 @@ class CameraAgent:
                 found = self._recorder.keep(seen.frame.captured_at_ms, found)
             moments += pipeline.count(found, seen.frame.captured_at_ms)
         self._eyes.has_tracks = pipeline.has_tracks
+        moments += pipeline.nudged(is_nudged=self._eyes.is_nudged)
         moments += self._saw(seen.frame, watch)
         self._keep(moments, pipeline.totals())
         self._show(seen.frame, pipeline.tracks)

@@ -6,6 +6,7 @@ import numpy as np
 
 from countline.events import CameraConfigured, LineTotals
 from edge.arrays import Detections, Tracks
+from edge.count.doubts import Doubts
 from edge.count.measuring import Measuring
 from edge.count.rules import Moment, Rules
 from edge.frames import Detect, Frame
@@ -45,6 +46,7 @@ class Pipeline:
         self._tracker = Tracker(tracker)
         configured = plan.configured
         self._rules = Rules(configured.lines, configured.zones, plan.class_names, plan.totals, plan.measuring)
+        self._doubts = Doubts(configured.lines, configured.width, configured.height)
         self._n_classes = len(plan.class_names)
         self._at_ms = 0
         self.tracks: Tracks | None = None
@@ -64,7 +66,7 @@ class Pipeline:
         """
         self._at_ms = max(captured_at_ms, self._at_ms)
         self.tracks = self._tracker.feed(usable(detections, self._n_classes), self._at_ms)
-        return self._rules.feed(self.tracks, self._at_ms)
+        return self._rules.feed(self.tracks, self._at_ms) + self._doubts.feed(self.tracks, self._at_ms)
 
     @property
     def has_tracks(self) -> bool:
@@ -73,7 +75,12 @@ class Pipeline:
 
     def finish(self) -> list[Moment]:
         """Settle what was seen, because no frame will come any more; return what that decides."""
-        return self._rules.finish(self._tracker.finish(), self._at_ms)
+        tracks = self._tracker.finish()
+        return self._rules.finish(tracks, self._at_ms) + self._doubts.feed(tracks, self._at_ms)
+
+    def nudged(self, *, is_nudged: bool) -> list[Moment]:
+        """Take note whether the camera looks elsewhere than its lines were drawn for; return what there is to say of them."""
+        return self._doubts.moved(self._at_ms, is_nudged=is_nudged)
 
     def totals(self) -> dict[str, LineTotals]:
         """Return the cumulative crossings per line."""
