@@ -75,8 +75,8 @@ class Pipeline:
 
     def finish(self) -> list[Moment]:
         """Settle what was seen, because no frame will come any more; return what that decides."""
-        tracks = self._tracker.finish()
-        return self._rules.finish(tracks, self._at_ms) + self._doubts.feed(tracks, self._at_ms)
+        # Tracks that end because nothing is seen any more say nothing about lines.
+        return self._rules.finish(self._tracker.finish(), self._at_ms)
 
     def nudged(self, *, is_nudged: bool) -> list[Moment]:
         """Take note whether the camera looks elsewhere than its lines were drawn for; return what there is to say of them."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from countline.events import AnyEvent, LineDoubt, LineShape
-from edge.arrays import Tracks
+from edge.arrays import Spots, Tracks
 from edge.count.witness import Path, Perspective, Witness, share_at_border, testify
 
 # Tracks about a line that its evidence is made of: the newest.
@@ -34,6 +34,11 @@ DETECTOR_SIDE = 640
 _USUAL_HEIGHT = 0.1
 # From so many tracks on their heights are known.
 _KNOWN = 20
+# Of so many frames the usual distance is taken, and it is looked at so often even if no track ends.
+_FRAMES = 51
+_LOOK_EVERY_MS = 60_000
+# A track that is seen so soon after the start may have been there before.
+_START_MS = 2_000
 
 Said = list[tuple[int, AnyEvent]]
 
@@ -67,16 +72,18 @@ class DoubtSettings:
         nobody_s: and so much time.
         hidden: Share of the tracks near the line whose feet are not seen there.
         slow: Step from one frame to the next, box heights, of the faster quarter of steps.
+        walk: Who walks goes so many body heights in a second: 1.4 m/s at 1.7 m.
     """
 
     border: Level = Level(0.5, 0.4, 0)
-    ends: Level = Level(0.4, 0.25)
+    ends: Level = Level(0.6, 0.45)
     small: Level = Level(1.0, 0.85)
     small_px: float = 20.0
     nobody: int = 50
     nobody_s: float = 600.0
     hidden: Level = Level(0.4, 0.25)
-    slow: Level = Level(0.6, 0.45)
+    slow: Level = Level(0.6, 0.45, 0)
+    walk: float = 0.8
 
 
 _YES = Level(1.0, 1.0, 0)
@@ -145,17 +152,25 @@ class Doubts:
         self._paths: dict[int, Path] = {}
         self._perspective = Perspective()
         self._since_ms: int | None = None
+        self._looked_ms = 0
+        self._at_ms = 0
+        self._distances_ms: deque[int] = deque(maxlen=_FRAMES)
 
     def feed(self, tracks: Tracks, at_ms: int) -> Said:
         """Take the tracks of one frame; return the doubts that are raised or cleared by it."""
         said: Said = []
         if self._since_ms is None:
-            self._since_ms = at_ms
+            self._since_ms = self._looked_ms = at_ms
             for case in self._cases:
                 said += case.weigh(self._border(case), at_ms)
-        spots = tracks.settled
-        if len(spots):
-            self._follow(spots.track_id.tolist(), spots.xy.tolist(), spots.height_px.tolist())
+        else:
+            self._distances_ms.append(at_ms - self._at_ms)
+        self._at_ms = at_ms
+        self._follow(tracks.settled)
+        if at_ms - self._looked_ms >= _LOOK_EVERY_MS:
+            self._looked_ms = at_ms
+            for case in self._cases:
+                said += case.weigh(self._slow(case), at_ms)
         for track in tracks.ended:
             path = self._paths.pop(track, None)
             if path is not None:
@@ -171,22 +186,24 @@ class Doubts:
         """Return the doubts that stand now."""
         return [doubt for case in self._cases for doubt in case.raised.values()]
 
-    def _follow(self, ids: list[int], feet: list[list[float]], heights: list[float]) -> None:
-        for track, (x, y), height_px in zip(ids, feet, heights, strict=True):
+    def _follow(self, spots: Spots) -> None:
+        places = zip(spots.track_id.tolist(), spots.xy.tolist(), spots.height_px.tolist(), strict=True)
+        for track, (x, y), height_px in places:
             path = self._paths.get(track)
             if path is not None:
                 path.add(x, y, height_px)
             elif len(self._paths) < MAX_TRACKS:
-                self._paths[track] = Path(x, y, height_px)
+                has_begun = self._at_ms - (self._since_ms or 0) > _START_MS
+                self._paths[track] = Path(x, y, height_px, has_begun=has_begun)
 
     def _hear(self, path: Path, at_ms: int) -> Said:
         """Ask a track that has ended what it says of each line."""
         way = path.array()
-        middle = way[len(way) // 2]
+        middle = way[len(way) // 2]  # one place of each, so that who waits weighs no more
         self._perspective.add(float(middle[1]), float(middle[2]))
         said: Said = []
         for case in self._cases:
-            witness = testify(way, case.line.points, self._size, self._perspective)
+            witness = testify(path, case.line.points, self._size, self._perspective)
             if witness is None:
                 case.elsewhere += 1
             else:
@@ -240,7 +257,10 @@ class Doubts:
 
     def _slow(self, case: _Case) -> _Finding:
         steps = [step for witness in case.witnesses for step in witness.steps]
-        step = float(np.quantile(steps, 0.75)) if steps else 0.0
+        step = float(np.quantile(steps, 0.75)) if len(case.witnesses) >= _KNOWN and steps else 0.0
+        # Whoever is too fast leaves no track, so those that are left do not tell. Who walks is known.
+        if len(self._distances_ms) == _FRAMES:
+            step = max(step, self._settings.walk * float(np.median(self._distances_ms)) / 1000)
         says = (
             f"People there move {step:.1f} of their height from one frame to the next, so they are easily lost between: raise "
             "the frame rate, or take a smaller model or fewer cameras if the machine cannot keep up."

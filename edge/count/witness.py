@@ -56,10 +56,11 @@ class Witness(NamedTuple):
 class Path:
     """The way of one track, thinned out when it is long."""
 
-    __slots__ = ("_n", "_points", "_stride", "last")
+    __slots__ = ("_n", "_points", "_stride", "has_begun", "last")
 
-    def __init__(self, x: float, y: float, height_px: float) -> None:
-        """Begin where it was first seen; pixels."""
+    def __init__(self, x: float, y: float, height_px: float, *, has_begun: bool) -> None:
+        """Begin where it was first seen, pixels; `has_begun` is False if it may have been there before."""
+        self.has_begun = has_begun
         # x, y, height, step to here in box heights
         self.last = (x, y, height_px, 0.0)
         self._points = [self.last]
@@ -122,16 +123,17 @@ class Perspective:
 
 
 def testify(
-    way: Floats, line: Sequence[Point], size: tuple[int, int], perspective: Perspective
+    path: Path, line: Sequence[Point], size: tuple[int, int], perspective: Perspective
 ) -> Witness | None:
     """Return what a track says of a line; None if it never came near.
 
     Args:
-        way: Of `Path.array`, shape (N, 4).
+        path: Its way.
         line: Two or more points, pixels.
         size: Width and height of the picture, pixels.
         perspective: Of the scene.
     """
+    way = path.array()
     is_near = distances(way[:, :2], line) < _NEAR * way[:, 2]
     jumped = not is_near.any() and any(
         net_crossings((p[0], p[1]), (q[0], q[1]), line) for p, q in itertools.pairwise(way.tolist())
@@ -141,9 +143,8 @@ def testify(
         return None
     is_cut = near[:, 1] >= size[1] * (1 - _CUT)
     is_short = (perspective.share(near[:, 1], near[:, 2]) < _SHORT) & ~is_cut
-    ends_here = not jumped and any(
-        bool(is_near[end]) and not _leaves(way[end], size) for end in (0, len(way) - 1)
-    )
+    ends = (0, len(way) - 1) if path.has_begun else (len(way) - 1,)
+    ends_here = not jumped and any(bool(is_near[end]) and not _leaves(way[end], size) for end in ends)
     steps = near[near[:, 3] > 0, 3][:_MAX_STEPS]
     return Witness(
         float(np.median(near[:, 2])),
