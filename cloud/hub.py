@@ -14,9 +14,11 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Struct
 
+from cloud.measures import Measure
+from cloud.process import HeatChange
 from cloud.store.sqlite import PaneUpdate, Picture, Update
 from cloud.windows import ALL_CLASSES, CameraView, Liveness, PaneStatus
-from countline.events import LineShape, ZoneShape
+from countline.events import Direction, GateShape, LineShape, ZoneShape
 
 LAST_MINUTE_MS = 60_000
 # The time over which a camera's coverage is shown.
@@ -63,6 +65,8 @@ class CameraBody(Struct, frozen=True, kw_only=True):
     preview: bool
     lines: list[LineShape]
     zones: list[ZoneShape]
+    gates: list[GateShape] = []
+    od: bool = False
     state: Liveness
     reason: str
     first_ms: int | None
@@ -73,6 +77,7 @@ class CameraBody(Struct, frozen=True, kw_only=True):
     backlog: int
     coverage: float
     drifts: dict[str, Any] = {}
+    doubts: dict[str, Any] = {}
 
 
 class LineBody(Struct, frozen=True):
@@ -84,6 +89,7 @@ class LineBody(Struct, frozen=True):
     last_minute: InOut
     classes: dict[str, InOut]
     last_crossing_ms: int | None
+    mean_speed_m_s: float | None = None
 
 
 class ZoneDay(Struct, frozen=True):
@@ -92,15 +98,52 @@ class ZoneDay(Struct, frozen=True):
     visits: int
     mean_dwell_ms: int | None
     max: int
+    entries: int = 0
 
 
 class ZoneBody(Struct, frozen=True):
-    """A zone's numbers now."""
+    """A zone's numbers now.
+
+    Attributes:
+        crowded_since_ms: Since when more are inside than are allowed; None if they are not.
+    """
 
     camera: str
     zone: str
     now: dict[str, int]
     today: ZoneDay
+    crowded_since_ms: int | None = None
+
+
+class Passages(Struct, frozen=True):
+    """How many passed a gate today, and how long that took them."""
+
+    n: int
+    mean_travel_ms: int | None
+
+
+class GateBody(Struct, frozen=True):
+    """The passages from one line to another today; `gate` is empty for a pair of the origin-destination matrix."""
+
+    camera: str
+    gate: str
+    origin: str
+    destination: str
+    today: Passages
+    classes: dict[str, Passages]
+
+
+class HeatBody(Struct, frozen=True):
+    """The newest map of a camera and a class; `GET /v1/heat` has sums."""
+
+    camera: str
+    cls: str = msgspec.field(name="class")
+    from_ms: int
+    to_ms: int
+    columns: int
+    rows: int
+    cells: list[int]
+    presence_ms: list[int]
 
 
 class PaneBody(Struct, frozen=True):
@@ -127,6 +170,7 @@ class SnapshotBody(Struct, frozen=True, tag_field="type", tag="snapshot"):
     cameras: list[CameraBody]
     lines: list[LineBody]
     zones: list[ZoneBody]
+    gates: list[GateBody] = []
 
 
 class DeltaBody(Struct, frozen=True, tag_field="type", tag="delta", omit_defaults=True):
@@ -138,6 +182,8 @@ class DeltaBody(Struct, frozen=True, tag_field="type", tag="delta", omit_default
     zones: list[ZoneBody] = []
     cameras: list[CameraBody] = []
     panes: list[PaneBody] = []
+    gates: list[GateBody] = []
+    heats: list[HeatBody] = []
 
 
 class HeartbeatBody(Struct, frozen=True, tag_field="type", tag="heartbeat"):
@@ -179,6 +225,10 @@ class Hub:
         self._cameras: dict[str, CameraView] = {}
         self._lines: dict[tuple[str, str], dict[str, InOut]] = {}
         self._zones: dict[tuple[str, str], _ZoneTotals] = {}
+        # Camera, kind, name, origin, destination -> class -> [n, total]; see `cloud.measures`.
+        self._measures: dict[Key, dict[str, list[int]]] = {}
+        # The newest map per camera and class. A snapshot leaves them out: they are large, and can be asked for.
+        self._heats: dict[tuple[str, str], HeatChange] = {}
         self._panes: dict[str, dict[int, PaneUpdate]] = {}
         self._changed: OrderedDict[Key, tuple[int, PaneUpdate | None]] = OrderedDict()
         self._encoded: dict[int, tuple[int, bytes]] = {}
@@ -212,12 +262,15 @@ class Hub:
         self._seq = picture.seq
         self._cameras = {view.id: view for view in picture.cameras}
         self._lines, self._zones, self._panes = {}, {}, {}
+        self._measures, self._heats = {}, {}
         for view in picture.cameras:
             self._know(view)
         for camera, line, direction, cls, n in picture.counts:
             self._count(camera, line, direction, cls, n)
         for total in picture.zones:
             self._zones[total.camera, total.zone] = _ZoneTotals(total.visits, total.dwell_ms, total.max_n)
+        for camera, *what, cls, n, total in picture.measures:
+            self._measure((camera, *what), cls, n, total)
         for pane in picture.panes:
             self._remember(pane)
         self._changed.clear()
@@ -237,6 +290,9 @@ class Hub:
                 self._mark(("zone", view.id, zone))
         for pane in update.panes:
             self._take(pane)
+        for change in update.heats:
+            self._heats[change.camera, change.heat.cls] = change
+            self._mark(("heat", change.camera, change.heat.cls))
 
     def tick(self, now_ms: int) -> None:
         """Let the last minute move on, and the coverage of cameras that say nothing."""
@@ -286,6 +342,7 @@ class Hub:
             self.cameras(),
             [self._line(camera, line) for camera, line in self._lines],
             self.zones(),
+            self.gates(),
         )
 
     def cameras(self) -> list[CameraBody]:
@@ -296,6 +353,10 @@ class Hub:
         """Return all zones."""
         return [self._zone_body(camera, zone) for camera, zone in self._zones]
 
+    def gates(self) -> list[GateBody]:
+        """Return all gates, and the pairs of origin-destination matrices that anybody passed."""
+        return [self._gate(key) for key in self._measures if key[1] == Measure.GATE]
+
     # ---- details
 
     def _know(self, view: CameraView) -> None:
@@ -304,6 +365,14 @@ class Hub:
             self._lines.setdefault((view.id, shape.name), {})
         for name in [*(shape.name for shape in view.zones), *view.occupancy]:
             self._zones.setdefault((view.id, name), _ZoneTotals())
+        for gate in view.gates:
+            key = (view.id, Measure.GATE.value, gate.name, gate.origin, gate.destination)
+            self._measures.setdefault(key, {})
+
+    def _measure(self, key: Key, cls: str, n: int, total: int) -> None:
+        sums = self._measures.setdefault(key, {}).setdefault(cls, [0, 0])
+        sums[0] += n
+        sums[1] += total
 
     def _count(self, camera: str, line: str, direction: str, cls: str, n: int) -> None:
         classes = self._lines.setdefault((camera, line), {})
@@ -325,6 +394,16 @@ class Hub:
                 if cell.cls == ALL_CLASSES:
                     totals.max_n = max(totals.max_n, cell.tally.max_n or 0)
             self._mark(("zone", pane.camera, cell.zone))
+        for cell in pane.measures:
+            if cell.added_n and is_today:
+                kind, name, origin, destination, cls = cell.key
+                self._measure(
+                    (pane.camera, kind.value, name, origin, destination), cls, cell.added_n, cell.added_total
+                )
+                if kind is Measure.GATE:
+                    self._mark(("gate", pane.camera, name, origin, destination))
+                else:
+                    self._mark(("zone" if kind is Measure.ENTRY else "line", pane.camera, name))
         self._mark(("pane", pane.camera, str(pane.start_ms)), pane)
 
     def _remember(self, pane: PaneUpdate) -> None:
@@ -352,6 +431,8 @@ class Hub:
             zones=[self._zone_body(key[1], key[2]) for key, _ in keys if key[0] == "zone"],
             cameras=[self._camera(key[1]) for key, _ in keys if key[0] == "camera"],
             panes=[body for pane in panes for body in self._pane_bodies(pane)],
+            gates=[self._gate((key[1], Measure.GATE.value, *key[2:])) for key, _ in keys if key[0] == "gate"],
+            heats=[self._heat(key[1], key[2]) for key, _ in keys if key[0] == "heat"],
         )
 
     def _camera(self, camera: str) -> CameraBody:
@@ -388,14 +469,54 @@ class Hub:
                 _sum_line(pane, line, last_minute)
         view = self._cameras.get(camera)
         last_crossing_ms = view.last_crossing_ms.get(line) if view else None
-        return LineBody(camera, line, today, last_minute, classes, last_crossing_ms)
+        mean_speed_m_s = self._mean_speed_m_s(camera, line)
+        return LineBody(camera, line, today, last_minute, classes, last_crossing_ms, mean_speed_m_s)
+
+    def _mean_speed_m_s(self, camera: str, line: str) -> float | None:
+        n = total = 0
+        for direction in Direction:
+            for speeds in self._measures.get(
+                (camera, Measure.SPEED.value, line, direction.value, ""), {}
+            ).values():
+                n, total = n + speeds[0], total + speeds[1]
+        return round(total / n / 1000, 2) if n else None
+
+    def _gate(self, key: Key) -> GateBody:
+        camera, _, gate, origin, destination = key
+        classes = self._measures.get(key, {})
+        n, total = (sum(sums[i] for sums in classes.values()) for i in (0, 1))
+        per_class = {cls: _passages(*sums) for cls, sums in classes.items()}
+        return GateBody(camera, gate, origin, destination, _passages(n, total), per_class)
+
+    def _heat(self, camera: str, cls: str) -> HeatBody:
+        change = self._heats[camera, cls]
+        heat = change.heat
+        return HeatBody(
+            camera,
+            cls,
+            heat.from_ms,
+            change.at_ms,
+            heat.columns,
+            heat.rows,
+            heat.cells,
+            heat.presence_ms,
+        )
 
     def _zone_body(self, camera: str, zone: str) -> ZoneBody:
         totals = self._zones.get((camera, zone), _ZoneTotals())
         view = self._cameras.get(camera)
         mean = round(totals.dwell_ms / totals.visits) if totals.visits else None
         now = view.occupancy.get(zone, {}) if view else {}
-        return ZoneBody(camera, zone, now, ZoneDay(totals.visits, mean, totals.max_n))
+        entered = self._measures.get((camera, Measure.ENTRY.value, zone, "", ""), {})
+        entries = sum(sums[0] for sums in entered.values())
+        crowded = view.crowded.get(zone) if view else None
+        return ZoneBody(
+            camera,
+            zone,
+            now,
+            ZoneDay(totals.visits, mean, totals.max_n, entries),
+            crowded.since_ms if crowded else None,
+        )
 
     def _pane_bodies(self, pane: PaneUpdate) -> Iterable[PaneBody]:
         view = self._cameras.get(pane.camera)
@@ -419,6 +540,10 @@ class Hub:
                 pane.status,
                 pane.revision,
             )
+
+
+def _passages(n: int, total_ms: int) -> Passages:
+    return Passages(n, round(total_ms / n) if n else None)
 
 
 def _sum_line(pane: PaneUpdate, line: str, into: InOut) -> None:

@@ -12,7 +12,7 @@ from msgspec import Struct, structs
 
 from cloud.windows import CameraSnapshot, CameraView, CameraWindows, PaneChange, Refusal, WindowConfig
 from countline.dedupe import DeviceDedupe, DeviceState, EpochState, Verdict
-from countline.events import CountDelta, Envelope, LineCrossed
+from countline.events import CountDelta, Envelope, Heat, LineCrossed
 
 # Cameras of one device, ever: an agent has 64 at most. Events of more are refused.
 MAX_CAMERAS_PER_DEVICE = 128
@@ -87,6 +87,14 @@ class CameraChange(Struct, frozen=True):
     state: CameraSnapshot
 
 
+class HeatChange(Struct, frozen=True):
+    """A camera's map of one class, to be added to what is known of its hour."""
+
+    camera: str
+    at_ms: int
+    heat: Heat
+
+
 class LedgerChange(Struct, frozen=True):
     """What to add to the account of one device's epoch, and how complete it is now.
 
@@ -137,6 +145,7 @@ class Effects(Struct, frozen=True):
         devices: Those that sent something.
         ledger: One per device and epoch that sent something.
         unattributed: How many refused messages belong to nobody's account, by the kind of reason.
+        heats: Maps of cameras that are among `cameras`.
     """
 
     place: Place
@@ -145,6 +154,7 @@ class Effects(Struct, frozen=True):
     devices: list[DeviceChange] = []
     ledger: list[LedgerChange] = []
     unattributed: dict[str, int] = {}
+    heats: list[HeatChange] = []
 
     def is_empty(self) -> bool:
         """Say whether there is nothing but a place."""
@@ -261,7 +271,14 @@ class Process:
                 fresh.setdefault(_camera(envelope), []).append((entry.received_at_ms, envelope))
         self._place = structs.replace(self._place, entry=max(self._place.entry, position))
         panes = [pane for camera, events in fresh.items() for pane in self._cameras[camera].feed(events)]
-        return Effects(self._place, panes, self._camera_changes(fresh), *self._account_changes(accounts))
+        heats = [
+            HeatChange(camera, envelope.at_ms, envelope.event)
+            for camera, events in fresh.items()
+            for _, envelope in events
+            if isinstance(envelope.event, Heat)
+        ]
+        devices, ledger = self._account_changes(accounts)
+        return Effects(self._place, panes, self._camera_changes(fresh), devices, ledger, heats=heats)
 
     def bury(self, letters: Sequence[DeadEntry | DeadMessage]) -> Effects:
         """Take note of what will never come; do so before feeding what was committed after it.

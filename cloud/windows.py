@@ -21,6 +21,7 @@ from typing import TypeVar
 
 from msgspec import Struct, structs
 
+from cloud.measures import MeasureCell, Measures, measured
 from cloud.watermark import MAX_SPAN_MS, Stretches, advance, panes_between, portion
 from countline.events import (
     AnyEvent,
@@ -29,11 +30,19 @@ from countline.events import (
     CountDelta,
     Direction,
     Drift,
+    EntryDelta,
     Envelope,
+    GateDelta,
+    GatePassed,
+    GateShape,
     Heartbeat,
+    Heat,
     LineCrossed,
+    LineDoubt,
     LineShape,
     VisitDelta,
+    ZoneCrowded,
+    ZoneEntered,
     ZoneOccupancy,
     ZoneShape,
     ZoneVisit,
@@ -55,6 +64,7 @@ MAX_NAMES = 1_024
 # wild fills neither store nor memory. The next day begins anew: nobody who renames lines is locked out for ever.
 MAX_LINES = 1_024  # Four full configs.
 MAX_ZONES = 1_024
+MAX_GATES = 2_048  # All pairs of 32 lines, twice.
 MAX_CLASSES = 256  # As many as one occupancy may name.
 MAX_SERIES = 2_048  # Lines or zones times classes: 256 lines with eight classes each.
 DAY_MS = 86_400_000
@@ -84,6 +94,7 @@ class Refusal(StrEnum):
 
     LINES = "too many lines"
     ZONES = "too many zones"
+    GATES = "too many gates"
     CLASSES = "too many classes"
     SERIES = "too many lines or zones with their classes"
     CAMERAS = "too many cameras"
@@ -93,6 +104,7 @@ class Refusal(StrEnum):
 _MOST = {
     Refusal.LINES: MAX_LINES,
     Refusal.ZONES: MAX_ZONES,
+    Refusal.GATES: MAX_GATES,
     Refusal.CLASSES: MAX_CLASSES,
     Refusal.SERIES: MAX_SERIES,
 }
@@ -175,6 +187,7 @@ class PaneChange(Struct, frozen=True):
         revision: How often it changed after it was final.
         counts: All crossings of the pane, changed or not.
         zones: All zones of the pane, changed or not.
+        measures: All other sums of the pane, changed or not.
     """
 
     camera: str
@@ -185,6 +198,7 @@ class PaneChange(Struct, frozen=True):
     revision: int
     counts: tuple[CountCell, ...] = ()
     zones: tuple[ZoneCell, ...] = ()
+    measures: tuple[MeasureCell, ...] = ()
 
 
 class CameraView(Struct, frozen=True, kw_only=True):
@@ -196,6 +210,8 @@ class CameraView(Struct, frozen=True, kw_only=True):
         last_crossing_ms: Capture time of the newest crossing per line.
         occupancy: Objects per class per zone, now.
         drifts: The latest drift per metric.
+        doubts: What stands against its lines now, by "LINE/REASON".
+        crowded: The zones that are too full now, and what was said of that.
     """
 
     id: str
@@ -210,6 +226,8 @@ class CameraView(Struct, frozen=True, kw_only=True):
     preview: bool = False
     lines: list[LineShape] = []
     zones: list[ZoneShape] = []
+    gates: list[GateShape] = []
+    od: bool = False
     state: Liveness = Liveness.STARTING
     reason: str = ""
     last_seen_ms: int = 0
@@ -221,6 +239,8 @@ class CameraView(Struct, frozen=True, kw_only=True):
     last_crossing_ms: dict[str, int] = {}
     occupancy: dict[str, dict[str, int]] = {}
     drifts: dict[str, Drift] = {}
+    doubts: dict[str, LineDoubt] = {}
+    crowded: dict[str, ZoneCrowded] = {}
 
 
 class ZoneNow(Struct, frozen=True):
@@ -239,6 +259,7 @@ class PaneState(Struct, frozen=True):
     revision: int
     counts: tuple[CountCell, ...]
     zones: tuple[ZoneCell, ...]
+    measures: tuple[MeasureCell, ...] = ()
 
 
 class CameraSnapshot(Struct, frozen=True):
@@ -294,6 +315,7 @@ class _Pane:
         "added",
         "added_visits",
         "counts",
+        "measures",
         "revision",
         "start_ms",
         "status",
@@ -312,6 +334,7 @@ class _Pane:
         self.zones: dict[tuple[str, str], ZoneTally] = {}
         self.added: dict[tuple[str, Direction, str], int] = {}
         self.added_visits: dict[tuple[str, str], tuple[int, int]] = {}
+        self.measures = Measures()
 
     def count(self, line: str, direction: Direction, cls: str, n: int) -> None:
         key = (line, direction, cls)
@@ -341,6 +364,7 @@ class _Pane:
     def handed_out(self) -> None:
         self.added.clear()
         self.added_visits.clear()
+        self.measures.handed_out()
 
 
 def merge(first: ZoneTally, second: ZoneTally) -> ZoneTally:
@@ -400,6 +424,7 @@ class CameraWindows:
             pane.watched_ms, pane.status = saved.watched_ms, saved.status
             pane.counts = {(cell.line, cell.direction, cell.cls): cell.n for cell in saved.counts}
             pane.zones = {(cell.zone, cell.cls): cell.tally for cell in saved.zones}
+            pane.measures = Measures(saved.measures)
             windows._panes[pane.start_ms] = pane
         return windows
 
@@ -422,6 +447,7 @@ class CameraWindows:
                     pane.revision,
                     pane.cells(),
                     pane.zone_cells(),
+                    pane.measures.cells(),
                 )
                 for pane in panes
             ),
@@ -489,6 +515,9 @@ class CameraWindows:
         begin_ms, first_ms = _begin_of(envelope), self._view.first_ms
         if first_ms is None or begin_ms < first_ms:
             self._change_view(first_ms=begin_ms)
+        if sums := measured(envelope.event, at_ms):
+            when_ms, key, n, total = sums
+            self._pane(when_ms, received_at_ms).measures.add(key, n, total)
         match envelope.event:
             case Heartbeat() as event:
                 self._heartbeat(event, at_ms, received_at_ms)
@@ -507,10 +536,29 @@ class CameraWindows:
                 )
             case ZoneOccupancy() as event:
                 self._occupancy(event, at_ms, received_at_ms)
-            case Drift() as event:
+            case _:
+                self._learn(envelope.event, at_ms)
+
+    def _learn(self, event: AnyEvent, at_ms: int) -> None:
+        """Take what changes only what is known of the camera."""
+        match event:
+            case ZoneCrowded():
+                self._crowd(event)
+            case Drift():
                 self._change_view(drifts=_with(self._view.drifts, event.metric, event))
-            case CameraConfigured() as event:
+            case LineDoubt() as event:
+                self._doubt(event, at_ms)
+            case CameraConfigured():
                 self._configure(event, at_ms)
+            case _:
+                pass
+
+    def _doubt(self, event: LineDoubt, at_ms: int) -> None:
+        if at_ms < self._configured_ms:
+            return  # of lines that may have been drawn anew
+        key = f"{event.line}/{event.reason}"
+        others = {known: doubt for known, doubt in self._view.doubts.items() if known != key}
+        self._change_view(doubts=others if event.cleared else _with(others, key, event))
 
     def _heartbeat(self, event: Heartbeat, at_ms: int, received_at_ms: int) -> None:
         span = (event.since_ms, at_ms)
@@ -558,6 +606,10 @@ class CameraWindows:
         self._zones = _with(self._zones, event.zone, ZoneNow(counts, at_ms))
         self._show_occupancy()
 
+    def _crowd(self, event: ZoneCrowded) -> None:
+        others = {zone: said for zone, said in self._view.crowded.items() if zone != event.zone}
+        self._change_view(crowded=_with(others, event.zone, event) if event.crowded else others)
+
     def _integrate(self, zone: str, from_ms: int, to_ms: int, received_at_ms: int) -> None:
         now = self._zones[zone]
         low = max(now.until_ms, from_ms, to_ms - MAX_SPAN_MS)
@@ -581,6 +633,10 @@ class CameraWindows:
             preview=event.preview,
             lines=event.lines,
             zones=event.zones,
+            gates=event.gates,
+            od=event.od,
+            crowded={},
+            doubts={},
             state=Liveness.STARTING if at_ms > self._heartbeat_ms else self._view.state,
             reason="" if at_ms > self._heartbeat_ms else self._view.reason,
         )
@@ -661,6 +717,7 @@ class CameraWindows:
             pane.revision,
             pane.cells(),
             pane.zone_cells(),
+            pane.measures.cells(),
         )
 
 
@@ -671,7 +728,7 @@ def _begin_of(envelope: Envelope) -> int:
             begin_ms = max(event.since_ms, envelope.at_ms - MAX_SPAN_MS)
         case CountDelta() as event:
             begin_ms = max(event.from_ms, event.to_ms + 1 - MAX_DELTA_SPAN_MS)
-        case VisitDelta() as event:
+        case VisitDelta() | EntryDelta() | GateDelta() as event:
             begin_ms = event.to_ms
         case _:
             begin_ms = envelope.at_ms
@@ -680,18 +737,28 @@ def _begin_of(envelope: Envelope) -> int:
 
 def _named(event: AnyEvent) -> list[tuple[Refusal, str]]:
     """Return the names in an event, each as one of its kind."""
+    names: list[tuple[Refusal, str]] = []
     match event:
         case LineCrossed() | CountDelta():
-            return [(Refusal.LINES, event.line), *_series(f"line/{event.line}", [event.cls])]
-        case ZoneVisit() | VisitDelta():
-            return [(Refusal.ZONES, event.zone), *_series(f"zone/{event.zone}", [event.cls])]
+            names = [(Refusal.LINES, event.line), *_series(f"line/{event.line}", [event.cls])]
+        case ZoneVisit() | VisitDelta() | ZoneEntered() | EntryDelta():
+            names = [(Refusal.ZONES, event.zone), *_series(f"zone/{event.zone}", [event.cls])]
         case ZoneOccupancy():
-            return [(Refusal.ZONES, event.zone), *_series(f"zone/{event.zone}", event.cls_counts)]
+            names = [(Refusal.ZONES, event.zone), *_series(f"zone/{event.zone}", event.cls_counts)]
+        case ZoneCrowded():
+            names = [(Refusal.ZONES, event.zone)]
+        case GatePassed() | GateDelta():
+            # Their lines are named by the crossings that they are made of.
+            passage = f"{event.gate}/{event.origin}/{event.destination}"
+            names = [(Refusal.GATES, passage), (Refusal.CLASSES, event.cls)]
+        case Heat():
+            names = [(Refusal.CLASSES, event.cls)]
         case CameraConfigured():
-            lines = [(Refusal.LINES, line.name) for line in event.lines]
-            return lines + [(Refusal.ZONES, zone.name) for zone in event.zones]
+            names = [(Refusal.LINES, line.name) for line in event.lines]
+            names += [(Refusal.ZONES, zone.name) for zone in event.zones]
         case _:
-            return []
+            pass
+    return names
 
 
 def _series(where: str, classes: Iterable[str]) -> Iterable[tuple[Refusal, str]]:

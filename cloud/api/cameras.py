@@ -1,6 +1,14 @@
 """Cameras, zones and the ledger: what is there, and what has become of its events."""
 
-from cloud.api.schemas import AccountBody, CamerasBody, GapBody, LedgerBody, UnattributedBody, ZonesBody
+from cloud.api.schemas import (
+    AccountBody,
+    CamerasBody,
+    GapBody,
+    GatesBody,
+    LedgerBody,
+    UnattributedBody,
+    ZonesBody,
+)
 from cloud.hub import Hub
 from cloud.process import LedgerChange
 
@@ -13,6 +21,11 @@ def cameras(hub: Hub) -> CamerasBody:
 def zones(hub: Hub) -> ZonesBody:
     """Return all zones."""
     return ZonesBody(hub.zones())
+
+
+def gates(hub: Hub) -> GatesBody:
+    """Return all gates, and pairs of lines."""
+    return GatesBody(hub.gates())
 
 
 def ledger(accounts: list[LedgerChange], unattributed: dict[str, int]) -> LedgerBody:

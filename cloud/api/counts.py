@@ -68,7 +68,7 @@ def parse(parameters: QueryParams, now_ms: int, zone: ZoneInfo, pane_ms: int) ->
         raise Problem(
             422, f"There is no parameter {unknown[0]!r}.", f"Allowed: {', '.join(sorted(_PARAMETERS))}."
         )
-    from_ms, to_ms = _range(parameters, now_ms)
+    from_ms, to_ms = time_range(parameters, now_ms)
     interval_s = _interval(parameters, to_ms - from_ms, pane_ms)
     edges = _edges(from_ms, to_ms, interval_s, zone)
     groups = frozenset(_list(parameters, "group_by")) or frozenset(GROUPS[:3])
@@ -121,7 +121,12 @@ def _list(parameters: QueryParams, name: str) -> list[str]:
     return [part for value in parameters.getlist(name) for part in value.split(",") if part]
 
 
-def _range(parameters: QueryParams, now_ms: int) -> tuple[int, int]:
+def time_range(parameters: QueryParams, now_ms: int) -> tuple[int, int]:
+    """Read `last`, or `from` and `to`: which time is asked for, the last hour if nothing is said.
+
+    Raises:
+        Problem: It makes no sense.
+    """
     last, start, end = parameters.get("last"), parameters.get("from"), parameters.get("to")
     if last is not None and (start is not None or end is not None):
         raise Problem(422, "`last` and `from`/`to` exclude each other.", "Give one of them.")

@@ -4,7 +4,7 @@ import msgspec
 from msgspec import Struct
 from starlette.responses import Response
 
-from cloud.hub import CameraBody, ZoneBody
+from cloud.hub import CameraBody, GateBody, ZoneBody
 
 
 class WorkerBody(Struct, frozen=True):
@@ -37,6 +37,31 @@ class ZonesBody(Struct, frozen=True):
     """All zones."""
 
     zones: list[ZoneBody]
+
+
+class GatesBody(Struct, frozen=True):
+    """All gates and pairs of lines, with their passages of today."""
+
+    gates: list[GateBody]
+
+
+class HeatLayerBody(Struct, frozen=True):
+    """Where objects of a class were; cells are numbered row by row from the upper left."""
+
+    cls: str = msgspec.field(name="class")
+    columns: int
+    rows: int
+    cells: list[int]
+    presence_ms: list[int]
+
+
+class HeatMapBody(Struct, frozen=True):
+    """A camera's heat-map over whole hours."""
+
+    camera: str
+    from_ms: int
+    to_ms: int
+    classes: list[HeatLayerBody]
 
 
 class SeriesBody(Struct, frozen=True):

@@ -20,7 +20,16 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
-from cloud.process import CameraChange, DeviceChange, Effects, LedgerChange, Place, ProcessState
+from cloud.measures import Measure, MeasureCell
+from cloud.process import (
+    CameraChange,
+    DeviceChange,
+    Effects,
+    HeatChange,
+    LedgerChange,
+    Place,
+    ProcessState,
+)
 from cloud.windows import (
     COMPLETE_COVERAGE,
     CameraSnapshot,
@@ -44,6 +53,8 @@ KEEP_UPDATES = 10_000
 # Kinds of reasons that are told of messages that belong to nobody: strangers can make up any number. More are "other".
 MAX_REASONS = 20
 OTHER = "other"
+# Heat-maps are summed by the hour: five minutes of them would fill the disk of a box within a year.
+HEAT_STEP_MS = 3_600_000
 # What a reader assumes until the worker has written the length of its panes.
 DEFAULT_PANE_MS = 10_000
 
@@ -89,6 +100,27 @@ CREATE TABLE IF NOT EXISTS zone_panes (
     visits INTEGER NOT NULL,
     dwell_ms INTEGER NOT NULL,
     PRIMARY KEY (camera, start_ms, zone, cls)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS measures (
+    camera INTEGER NOT NULL,
+    start_ms INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    destination TEXT NOT NULL,
+    cls TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    total INTEGER NOT NULL,
+    PRIMARY KEY (camera, start_ms, kind, name, origin, destination, cls)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS heat (
+    camera INTEGER NOT NULL,
+    start_ms INTEGER NOT NULL,
+    cls TEXT NOT NULL,
+    columns INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    cells BLOB NOT NULL,
+    PRIMARY KEY (camera, start_ms, cls, columns, rows)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS devices (
     site TEXT NOT NULL,
@@ -165,6 +197,16 @@ _ADD_ZONE = _INSERT_ZONE + (
     " last_n = iif(excluded.last_ms >= last_ms, excluded.last_n, last_n), last_ms = max(last_ms, excluded.last_ms),"
     " visits = visits + excluded.visits, dwell_ms = dwell_ms + excluded.dwell_ms"
 )
+_INSERT_MEASURE = (
+    "INSERT INTO measures (camera, start_ms, kind, name, origin, destination, cls, n, total)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+)
+_SET_MEASURE = _INSERT_MEASURE + "n = excluded.n, total = excluded.total"
+_ADD_MEASURE = _INSERT_MEASURE + "n = n + excluded.n, total = total + excluded.total"
+_SET_HEAT = (
+    "INSERT INTO heat (camera, start_ms, cls, columns, rows, cells) VALUES (?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET cells = excluded.cells"
+)
 _ADD_LEDGER = (
     "INSERT INTO ledger (site, device, epoch, counted, duplicates, refused, crossings, contiguous, missing,"
     " dead_lettered) VALUES (:site, :device, :epoch, :counted, :duplicates, :refused, :crossings, :contiguous,"
@@ -193,6 +235,7 @@ _msgpack = msgspec.msgpack.Encoder()
 _view = msgspec.json.Decoder(CameraView)
 _snapshot = msgspec.msgpack.Decoder(CameraSnapshot)
 _device = msgspec.msgpack.Decoder(DeviceState)
+_cells = msgspec.msgpack.Decoder(list[tuple[int, int]])
 _gaps = msgspec.json.Decoder(list[tuple[int, int]])
 
 
@@ -206,6 +249,7 @@ class PaneUpdate(Struct, frozen=True):
     revision: int
     counts: tuple[CountCell, ...] = ()
     zones: tuple[ZoneCell, ...] = ()
+    measures: tuple[MeasureCell, ...] = ()
 
 
 class Update(Struct, frozen=True):
@@ -213,6 +257,7 @@ class Update(Struct, frozen=True):
 
     panes: list[PaneUpdate] = []
     cameras: list[CameraView] = []
+    heats: list[HeatChange] = []
 
 
 _update = msgspec.json.Decoder(Update)
@@ -256,6 +301,29 @@ class CoverageRow(NamedTuple):
     is_provisional: bool
 
 
+class MeasureTotal(NamedTuple):
+    """A sum of the day; see `cloud.measures`."""
+
+    camera: str
+    kind: str
+    name: str
+    origin: str
+    destination: str
+    cls: str
+    n: int
+    total: int
+
+
+class HeatLayer(NamedTuple):
+    """A camera's map of one class and a time; cells and milliseconds of presence belong together."""
+
+    cls: str
+    columns: int
+    rows: int
+    cells: list[int]
+    presence_ms: list[int]
+
+
 class ZoneTotal(NamedTuple):
     """A zone's day."""
 
@@ -276,6 +344,7 @@ class Picture(NamedTuple):
         counts: Totals of the day: camera, line, direction, class, n.
         zones: Zones of the day.
         panes: The newest panes.
+        measures: Other sums of the day.
     """
 
     seq: int
@@ -284,6 +353,7 @@ class Picture(NamedTuple):
     counts: list[tuple[str, str, str, str, int]]
     zones: list[ZoneTotal]
     panes: list[PaneUpdate]
+    measures: Sequence[MeasureTotal] = ()
 
 
 @contextlib.contextmanager
@@ -477,14 +547,34 @@ class Store:
             _SET_META, zip(_PLACE, msgspec.structs.astuple(effects.place), strict=True)
         )
         self._connection.execute(_SET_META, ("worker", _json.encode(note)))
+        for change in effects.heats:
+            self._add_heat(change)
         if panes or effects.cameras:
-            update = Update(panes, [change.view for change in effects.cameras])
+            update = Update(panes, [change.view for change in effects.cameras], effects.heats)
             cursor = self._connection.execute(
                 "INSERT INTO updates (body) VALUES (?)", (_json.encode(update),)
             )
             self._connection.execute(
                 "DELETE FROM updates WHERE seq <= ?", ((cursor.lastrowid or 0) - KEEP_UPDATES,)
             )
+
+    def _add_heat(self, change: HeatChange) -> None:
+        heat = change.heat
+        key = (
+            self._numbers[change.camera],
+            change.at_ms - change.at_ms % HEAT_STEP_MS,
+            heat.cls,
+            heat.columns,
+            heat.rows,
+        )
+        row = self._connection.execute(
+            "SELECT cells FROM heat WHERE camera = ? AND start_ms = ? AND cls = ? AND columns = ? AND rows = ?",
+            key,
+        ).fetchone()
+        presence = dict(_cells.decode(row[0])) if row else {}
+        for cell, presence_ms in zip(heat.cells, heat.presence_ms, strict=True):
+            presence[cell] = presence.get(cell, 0) + presence_ms
+        self._connection.execute(_SET_HEAT, (*key, _msgpack.encode(sorted(presence.items()))))
 
     def _write_ledger(self, changes: Sequence[LedgerChange]) -> None:
         for change in changes:
@@ -520,8 +610,18 @@ class Store:
         changed = [cell for cell in pane.counts if cell.added]
         self._connection.executemany(_SET_COUNT, [_count_row(camera, start_ms, cell) for cell in changed])
         self._connection.executemany(_SET_ZONE, [_zone_row(camera, start_ms, cell) for cell in pane.zones])
+        self._connection.executemany(
+            _SET_MEASURE, [_measure_row(camera, start_ms, cell) for cell in pane.measures if cell.added_n]
+        )
         return PaneUpdate(
-            pane.camera, start_ms, pane.watched_ms, pane.status, pane.revision, pane.counts, pane.zones
+            pane.camera,
+            start_ms,
+            pane.watched_ms,
+            pane.status,
+            pane.revision,
+            pane.counts,
+            pane.zones,
+            pane.measures,
         )
 
     def _add_to_pane(self, camera: int, pane: PaneChange) -> PaneUpdate:
@@ -538,7 +638,11 @@ class Store:
         ).fetchall()
         self._connection.executemany(_ADD_COUNT, [_count_row(camera, start_ms, cell) for cell in pane.counts])
         self._connection.executemany(_ADD_ZONE, [_zone_row(camera, start_ms, cell) for cell in pane.zones])
+        self._connection.executemany(
+            _ADD_MEASURE, [_measure_row(camera, start_ms, cell) for cell in pane.measures]
+        )
         counts = _read_counts(self._connection, camera, start_ms)
+        measured = {cell.key: (cell.n, cell.total) for cell in pane.measures}
         zones = _read_zones(self._connection, camera, start_ms)
         added = {(cell.line, cell.direction, cell.cls): cell.n for cell in pane.counts}
         visits = {(cell.zone, cell.cls): (cell.added_visits, cell.added_dwell_ms) for cell in pane.zones}
@@ -562,6 +666,10 @@ class Store:
                 ZoneCell(cell.zone, cell.cls, cell.tally, *visits.get((cell.zone, cell.cls), (0, 0)))
                 for cell in zones
             ),
+            tuple(
+                MeasureCell(*cell.key, cell.n, cell.total, *measured.get(cell.key, (0, 0)))
+                for cell in _read_measures(self._connection, camera, start_ms)
+            ),
         )
 
 
@@ -571,6 +679,18 @@ def _count_row(camera: int, start_ms: int, cell: CountCell) -> tuple[object, ...
 
 def _zone_row(camera: int, start_ms: int, cell: ZoneCell) -> tuple[object, ...]:
     return camera, start_ms, cell.zone, cell.cls, *msgspec.structs.astuple(cell.tally)
+
+
+def _measure_row(camera: int, start_ms: int, cell: MeasureCell) -> tuple[object, ...]:
+    return camera, start_ms, cell.kind.value, *cell.key[1:], cell.n, cell.total
+
+
+def _read_measures(connection: sqlite3.Connection, camera: int, start_ms: int) -> list[MeasureCell]:
+    rows = connection.execute(
+        "SELECT kind, name, origin, destination, cls, n, total FROM measures WHERE camera = ? AND start_ms = ?",
+        (camera, start_ms),
+    )
+    return [MeasureCell(Measure(kind), *rest) for kind, *rest in rows]
 
 
 def _read_counts(connection: sqlite3.Connection, camera: int, start_ms: int) -> list[CountCell]:
@@ -667,13 +787,15 @@ class StoreReader:
             counts: list[tuple[str, str, str, str, int]] = []
             zones: list[ZoneTotal] = []
             panes: list[PaneUpdate] = []
+            measures: list[MeasureTotal] = []
             for no, view in views.items():
                 bounds = (no, day_from_ms, day_to_ms)
                 counts += [(view.id, *row) for row in connection.execute(_DAY_COUNTS, bounds)]
                 zones += [ZoneTotal(view.id, *row) for row in connection.execute(_DAY_ZONES, bounds)]
+                measures += [MeasureTotal(view.id, *row) for row in connection.execute(_DAY_MEASURES, bounds)]
                 rows = connection.execute(_NEW_PANES, (no, panes_from_ms)).fetchall()
                 panes += [_pane_update(connection, no, view.id, row) for row in rows]
-        return Picture(seq, self.pane_ms(), list(views.values()), counts, zones, panes)
+        return Picture(seq, self.pane_ms(), list(views.values()), counts, zones, panes, measures)
 
     def cameras(self) -> dict[int, CameraView]:
         """Return all cameras by their number in the store."""
@@ -708,6 +830,28 @@ class StoreReader:
                     for step, watched_ms, revision, provisional in found
                 ]
         return rows
+
+    def heat(self, no: int, from_ms: int, to_ms: int) -> list[HeatLayer]:
+        """Return where and for how long a camera's objects were in the hours that begin within `[from_ms, to_ms)`.
+
+        Args:
+            no: The camera's number.
+            from_ms: See above.
+            to_ms: See above.
+
+        Returns:
+            One map per class, and per grid if that was changed meanwhile.
+        """
+        sums: dict[tuple[str, int, int], dict[int, int]] = {}
+        with trouble(self._path):
+            for cls, columns, rows, cells in self._connection.execute(_HEAT, (no, from_ms, to_ms)):
+                layer = sums.setdefault((cls, columns, rows), {})
+                for cell, presence_ms in _cells.decode(cells):
+                    layer[cell] = layer.get(cell, 0) + presence_ms
+        return [
+            HeatLayer(*key, sorted(layer), [layer[cell] for cell in sorted(layer)])
+            for key, layer in sums.items()
+        ]
 
     def ledger(self) -> list[LedgerChange]:
         """Return the account of every device and epoch."""
@@ -747,6 +891,14 @@ _DAY_ZONES = (
     "SELECT zone, SUM(visits), SUM(dwell_ms), COALESCE(MAX(iif(cls = '', max_n, NULL)), 0) FROM zone_panes"
     " WHERE camera = ? AND start_ms >= ? AND start_ms < ? GROUP BY zone"
 )
+_DAY_MEASURES = (
+    "SELECT kind, name, origin, destination, cls, SUM(n), SUM(total) FROM measures"
+    " WHERE camera = ? AND start_ms >= ? AND start_ms < ? GROUP BY kind, name, origin, destination, cls"
+)
+_HEAT = (
+    "SELECT cls, columns, rows, cells FROM heat WHERE camera = ? AND start_ms >= ? AND start_ms < ?"
+    " ORDER BY cls, start_ms"
+)
 _NEW_PANES = "SELECT start_ms, watched_ms, status, revision FROM panes WHERE camera = ? AND start_ms >= ? ORDER BY start_ms"
 _COUNTS = (
     "SELECT line, direction, cls, start_ms / ?1 * ?1 AS step_ms, SUM(n) FROM counts"
@@ -770,4 +922,5 @@ def _pane_update(
         revision,
         tuple(_read_counts(connection, no, start_ms)),
         tuple(_read_zones(connection, no, start_ms)),
+        tuple(_read_measures(connection, no, start_ms)),
     )

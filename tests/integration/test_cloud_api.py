@@ -13,10 +13,13 @@ import websockets
 
 from cloud import main
 from cloud.config import ApiSettings, WorkerSettings
+from cloud.process import LogEntry, Process
 from cloud.run_local import Worker
+from cloud.store.sqlite import Store, WorkerNote
+from cloud.windows import WindowConfig
 from countline.clock import ManualClock, SystemClock
 from countline.errors import UsageError
-from countline.events import Direction
+from countline.events import Direction, GatePassed, Heat
 from countline.service import Stop
 from tests import seed
 from tests.apis import free_port, serving
@@ -64,6 +67,36 @@ def test_cloud_api_answers_what_is_there(api_settings, now_ms):
         assert body["cameras"][0]["coverage"] == [1.0] * 10
         assert "default-src 'self'" in client.get("/").headers["content-security-policy"]
         assert "page is not installed" in client.get("/").text
+
+
+def test_cloud_api_tells_gates_and_heat(api_settings, now_ms):
+    """Passages of today, and a map of the hours asked for; a senseless question gets a hint."""
+    with contextlib.closing(Store(Path(api_settings.store_path), 10_000)) as store:
+        process = Process.restore(WindowConfig(), store.load())
+        device = seed.Device(epoch=seed.EPOCH + 1)
+        said = [
+            device.event(now_ms, GatePassed("through", "door", "exit", "person", 1, 4_000)),
+            device.event(now_ms, Heat("person", now_ms - 60_000, 4, 2, [5], [30_000])),
+        ]
+        entries = [LogEntry(process.position + i, now_ms, one) for i, one in enumerate(said, start=1)]
+        store.commit(process.feed(entries, entries[-1].id), WorkerNote(now_ms, now_ms, 0))
+    with serving(api_settings) as url, httpx.Client(base_url=url) as client:
+        (gate,) = client.get("/v1/gates").json()["gates"]
+        assert (gate["gate"], gate["today"]) == ("through", {"n": 1, "mean_travel_ms": 4_000})
+        body = client.get("/v1/heat", params={"camera": CAMERA, "last": "1h"}).json()
+        assert body["from_ms"] % 3_600_000 == body["to_ms"] % 3_600_000 == 0
+        assert body["classes"] == [
+            {"class": "person", "columns": 4, "rows": 2, "cells": [5], "presence_ms": [30_000]}
+        ]
+        for query, hint in [
+            ("camera=no/such/one", "/v1/cameras"),
+            ("", "Give camera="),
+            (f"camera={CAMERA}&line=a", "Allowed: camera"),
+            (f"camera={CAMERA}&last=9999d", "a year"),
+        ]:
+            reply = client.get(f"/v1/heat?{query}")
+            assert reply.status_code == 422
+            assert hint in reply.json()["hint"]
 
 
 def test_cloud_api_null_is_not_zero(api_settings, now_ms):

@@ -3,6 +3,7 @@
 import json
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from starlette.datastructures import QueryParams
 
@@ -10,10 +11,12 @@ from cloud.api import counts
 from cloud.api.auth import Sessions
 from cloud.api.problems import Problem
 from cloud.hub import MAX_CHANGED, Hub, local_midnight
+from cloud.measures import Measure, MeasureCell
+from cloud.process import HeatChange
 from cloud.store.sqlite import PaneUpdate, Picture, Update
 from cloud.windows import CameraView, CountCell, PaneStatus, ZoneCell, ZoneTally
 from countline.clock import ManualClock
-from countline.events import Direction, LineShape
+from countline.events import Direction, GateShape, Heat, LineShape, ZoneCrowded
 from tests import seed
 
 NOW = seed.START_MS
@@ -57,10 +60,71 @@ def test_cloud_hub_tells_absolute_values(hub):
     assert (message["type"], message["seq"]) == ("delta", 6)
     (line,) = message["lines"]
     assert (line["today"], line["last_minute"]) == ({"in": 4, "out": 0}, {"in": 4, "out": 0})
-    assert message["zones"][0]["today"] == {"visits": 2, "mean_dwell_ms": 300, "max": 5}
+    assert message["zones"][0]["today"] == {"visits": 2, "mean_dwell_ms": 300, "max": 5, "entries": 0}
     assert [(one["in"], one["coverage"], one["pane_s"]) for one in message["panes"]] == [(4, 0.7, 10.0)]
     assert told(hub, hub.version)["type"] == "heartbeat"
     assert not hub.flush()
+
+
+def measured(*cells: MeasureCell) -> Update:
+    view = msgspec.structs.replace(
+        VIEW,
+        gates=[GateShape("through", "door", "exit")],
+        crowded={"lobby": ZoneCrowded("lobby", True, 9, 8, NOW - 10_000)},
+    )
+    return Update([PaneUpdate(VIEW.id, NOW, 7_000, PaneStatus.PROVISIONAL, 0, measures=cells)], [view])
+
+
+def test_cloud_hub_tells_gates_entries_and_speeds_of_today(hub):
+    """Sums of a day, per class; who reads in the middle of it gets the same from a snapshot as from changes."""
+    version = hub.version
+    passed = MeasureCell(Measure.GATE, "through", "door", "exit", "person", 3, 9_000, 2, 7_000)
+    more = MeasureCell(Measure.GATE, "through", "door", "exit", "dog", 1, 500, 1, 500)
+    entered = MeasureCell(Measure.ENTRY, "lobby", "", "", "person", 4, 0, 4, 0)
+    fast = MeasureCell(Measure.SPEED, "door", "in", "", "person", 2, 3_000, 2, 3_000)
+    hub.apply(5, measured(passed, more, entered, fast))
+    hub.flush()
+    for message in (told(hub, version), told(hub, -1)):
+        assert message["gates"] == [
+            {
+                "camera": VIEW.id,
+                "gate": "through",
+                "origin": "door",
+                "destination": "exit",
+                "today": {"n": 3, "mean_travel_ms": 2_500},
+                "classes": {
+                    "person": {"n": 2, "mean_travel_ms": 3_500},
+                    "dog": {"n": 1, "mean_travel_ms": 500},
+                },
+            }
+        ]
+        (zone,) = message["zones"]
+        assert (zone["today"]["entries"], zone["crowded_since_ms"]) == (4, NOW - 10_000)
+        assert message["lines"][0]["mean_speed_m_s"] == 1.5
+
+
+def test_cloud_hub_shows_a_gate_before_anybody_passed_it(hub):
+    """Zero is shown, not nothing."""
+    hub.apply(5, measured())
+    assert [(gate.gate, gate.today.n, gate.today.mean_travel_ms) for gate in hub.gates()] == [
+        ("through", 0, None)
+    ]
+
+
+def test_cloud_hub_tells_a_heat_map_once_and_leaves_it_out_of_snapshots(hub):
+    """A map is large: who listens gets it when it comes, and who comes later asks for it."""
+    version = hub.version
+    heat = Heat("person", NOW - 300_000, 4, 2, [0, 7], [1_000, 20])
+    hub.apply(5, Update(heats=[HeatChange(VIEW.id, NOW, heat)]))
+    hub.flush()
+    (map_,) = told(hub, version)["heats"]
+    assert (map_["class"], map_["to_ms"], map_["cells"], map_["presence_ms"]) == (
+        "person",
+        NOW,
+        [0, 7],
+        [1_000, 20],
+    )
+    assert "heats" not in told(hub, -1)
 
 
 def test_cloud_hub_conflates_for_a_slow_reader(hub):
