@@ -15,7 +15,7 @@ Nothing is counted differently for it. A doubt is raised and cleared at differen
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,9 +34,10 @@ DETECTOR_SIDE = 640
 _USUAL_HEIGHT = 0.1
 # From so many tracks on their heights are known.
 _KNOWN = 20
-# Of so many frames the usual distance is taken, and it is looked at so often even if no track ends.
+# Of so many frames the usual distance is taken.
 _FRAMES = 51
-_LOOK_EVERY_MS = 60_000
+# No doubt is in a hurry, and judging is dearer than gathering.
+_JUDGE_EVERY_MS = 10_000
 # A track that is seen so soon after the start may have been there before.
 _START_MS = 2_000
 
@@ -113,6 +114,7 @@ class _Case:
     line: LineShape
     witnesses: deque[Witness] = field(default_factory=lambda: deque[Witness](maxlen=MAX_WITNESSES))
     elsewhere: int = 0
+    is_fresh: bool = False
     raised: dict[str, LineDoubt] = field(default_factory=dict[str, LineDoubt])
 
     def weigh(self, finding: _Finding, at_ms: int) -> Said:
@@ -152,7 +154,7 @@ class Doubts:
         self._paths: dict[int, Path] = {}
         self._perspective = Perspective()
         self._since_ms: int | None = None
-        self._looked_ms = 0
+        self._judged_ms = 0
         self._at_ms = 0
         self._distances_ms: deque[int] = deque(maxlen=_FRAMES)
 
@@ -160,21 +162,22 @@ class Doubts:
         """Take the tracks of one frame; return the doubts that are raised or cleared by it."""
         said: Said = []
         if self._since_ms is None:
-            self._since_ms = self._looked_ms = at_ms
+            self._since_ms = self._judged_ms = at_ms
             for case in self._cases:
                 said += case.weigh(self._border(case), at_ms)
         else:
             self._distances_ms.append(at_ms - self._at_ms)
         self._at_ms = at_ms
         self._follow(tracks.settled)
-        if at_ms - self._looked_ms >= _LOOK_EVERY_MS:
-            self._looked_ms = at_ms
-            for case in self._cases:
-                said += case.weigh(self._slow(case), at_ms)
         for track in tracks.ended:
             path = self._paths.pop(track, None)
             if path is not None:
-                said += self._hear(path, at_ms)
+                self._hear(path)
+        if at_ms - self._judged_ms >= _JUDGE_EVERY_MS:
+            self._judged_ms = at_ms
+            for case in self._cases:
+                for finding in self._findings(case):
+                    said += case.weigh(finding, at_ms)
         return said
 
     def moved(self, at_ms: int, *, is_nudged: bool) -> Said:
@@ -196,28 +199,29 @@ class Doubts:
                 has_begun = self._at_ms - (self._since_ms or 0) > _START_MS
                 self._paths[track] = Path(x, y, height_px, has_begun=has_begun)
 
-    def _hear(self, path: Path, at_ms: int) -> Said:
+    def _hear(self, path: Path) -> None:
         """Ask a track that has ended what it says of each line."""
         way = path.array()
         middle = way[len(way) // 2]  # one place of each, so that who waits weighs no more
         self._perspective.add(float(middle[1]), float(middle[2]))
-        said: Said = []
         for case in self._cases:
             witness = testify(path, case.line.points, self._size, self._perspective)
             if witness is None:
                 case.elsewhere += 1
             else:
                 case.witnesses.append(witness)
-                for finding in (
-                    self._border(case),
-                    self._ends(case),
-                    self._small(case),
-                    self._hidden(case),
-                    self._slow(case),
-                ):
-                    said += case.weigh(finding, at_ms)
-            said += case.weigh(self._nobody(case, at_ms), at_ms)
-        return said
+                case.is_fresh = True
+
+    def _findings(self, case: _Case) -> Iterator[_Finding]:
+        """Return what may be said of a line, as far as it may have changed."""
+        yield self._slow(case)
+        yield self._nobody(case)
+        if case.is_fresh:
+            case.is_fresh = False
+            yield self._border(case)
+            yield self._ends(case)
+            yield self._small(case)
+            yield self._hidden(case)
 
     def _border(self, case: _Case) -> _Finding:
         # Heights are known from some tracks on; before that the usual one has to do.
@@ -268,9 +272,9 @@ class Doubts:
         evidence = {"step_heights": step, "tracks": len(case.witnesses)}
         return _Finding("slow", step, self._settings.slow, says, evidence)
 
-    def _nobody(self, case: _Case, at_ms: int) -> _Finding:
+    def _nobody(self, case: _Case) -> _Finding:
         settings, n = self._settings, case.elsewhere
-        is_long = at_ms - (self._since_ms or 0) >= settings.nobody_s * 1000
+        is_long = self._at_ms - (self._since_ms or 0) >= settings.nobody_s * 1000
         is_unseen = not case.witnesses and n >= settings.nobody and is_long
         says = f"Nobody was seen near it, but {n} elsewhere: draw it where people walk, and where they are seen whole."
         return _Finding("nobody", float(is_unseen), _YES, says, {"tracks_elsewhere": n})

@@ -134,6 +134,12 @@ def testify(
         perspective: Of the scene.
     """
     way = path.array()
+    reach = _NEAR * float(way[:, 2].max())
+    low, high = way[:, :2].min(axis=0) - reach, way[:, :2].max(axis=0) + reach
+    if all(x < low[0] for x, _ in line) or all(x > high[0] for x, _ in line):
+        return None
+    if all(y < low[1] for _, y in line) or all(y > high[1] for _, y in line):
+        return None
     is_near = distances(way[:, :2], line) < _NEAR * way[:, 2]
     jumped = not is_near.any() and any(
         net_crossings((p[0], p[1]), (q[0], q[1]), line) for p, q in itertools.pairwise(way.tolist())

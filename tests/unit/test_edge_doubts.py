@@ -62,7 +62,7 @@ class Scene:
                 self._at_ms += self._frame_ms
                 seen = tracks(self._track, place, self._at_ms, ended=index == len(way) - 1)
                 self._take([self.doubts.feed(seen, self._at_ms)])
-        return self
+        return self.wait(10)
 
     def wait(self, seconds: float) -> "Scene":
         """Let time go by without anybody, frame by frame."""
