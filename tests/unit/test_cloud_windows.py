@@ -5,11 +5,13 @@ import pytest
 from cloud.watermark import MAX_STRETCHES, Stretches, advance, panes_between, portion
 from cloud.windows import ALL_CLASSES, CameraWindows, Liveness, PaneChange, PaneStatus, WindowConfig
 from countline.events import (
+    CameraConfigured,
     CountDelta,
     Direction,
     Drift,
     Envelope,
     Heartbeat,
+    LineDoubt,
     VisitDelta,
     ZoneOccupancy,
     ZoneVisit,
@@ -173,6 +175,19 @@ def test_cloud_drift_is_kept_as_the_latest_per_metric(windows, device):
     drifts = [Drift("sharpness", value, 1.0, T0) for value in (0.5, 0.4)]
     live(windows, *(device.event(T0, drift) for drift in drifts))
     assert windows.view().drifts == {"sharpness": drifts[1]}
+
+
+def test_cloud_doubts_of_a_line_stand_until_cleared_or_configured_anew(windows, device):
+    """One per line and reason, the newest; what was said before the newest configuration is about other lines."""
+    small, ends = (LineDoubt("door", reason, "Move it.", {"share": 0.5}, T0) for reason in ("small", "ends"))
+    live(windows, device.event(T0, small), device.event(T0, ends))
+    assert windows.view().doubts == {"door/small": small, "door/ends": ends}
+    live(windows, device.event(T0 + 1, LineDoubt("door", "small", cleared=True)))
+    assert windows.view().doubts == {"door/ends": ends}
+    live(windows, device.event(T0 + 10, CameraConfigured(640, 480, "video", [], [])))
+    assert windows.view().doubts == {}
+    live(windows, device.event(T0 + 5, small))
+    assert windows.view().doubts == {}
 
 
 def test_cloud_known_time_is_taken_once():
