@@ -77,7 +77,8 @@ def main() -> None:
     result: dict[str, Any] = {}
     if "loop" in options.only:
         others = {"onnxruntime alone": _bare(settings, video)}
-        if options.peers and _is_there("ultralytics"):
+        # Its counter needs both others, and tries to install them by itself otherwise.
+        if options.peers and all(map(_is_there, ("ultralytics", "shapely", "lap"))):
             others["Ultralytics ObjectCounter"] = _object_counter(settings, video)
         result["loop"] = _loop(video, settings, others, size, rows, "whole loop")
     if "best" in options.only and _is_there(options.backend):
@@ -145,7 +146,7 @@ def _bare(settings: DetectorSettings, video: Path) -> Callable[[], object]:
 
 def _object_counter(settings: DetectorSettings, video: Path) -> Callable[[], object]:
     """Return Ultralytics' counter on the same video with the same model: one line, one frame a call."""
-    os.environ["YOLO_AUTOINSTALL"] = "false"
+    os.environ |= {"YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false"}
     from ultralytics import solutions  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
 
     width, height = _size_of(video)

@@ -1,0 +1,189 @@
+"""What an edge agent holds of memory, and whether it grows.
+
+    python -m bench.memory [--frames N] [--seconds S] [--cameras N] [--json]
+
+- An agent as a process of its own, with YOLO11n on the demo's video played live, is watched for some seconds: its peak.
+- The agent's loop runs on the synthetic scene as fast as it goes, with an outbox that is emptied as by a gateway: its
+  memory is looked at after each second of the scene. The slope, by least squares over the second half, is told for
+  24 hours of frames; its error too, because a short run knows little of a long one.
+"""
+
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from bench._report import arguments, progress, show
+from bench._truth import standard_lines
+from countline.clock import SystemClock
+from countline.config import MqttSettings
+from countline.events import Heartbeat, LineTotals
+from countline.service import Stop
+from deploy.material import demo_video, model_file
+from deploy.part import own_process
+from edge.agent import CameraAgent, Shared
+from edge.capture.synthetic import FPS, HEIGHT, WIDTH
+from edge.config import CameraSettings, DetectorSettings, EdgeSettings
+from edge.count.rules import Moment
+from edge.desk import Desk
+from edge.keep import Keeper
+from edge.outbox import Outbox
+
+DAY_FRAMES = FPS * 86_400
+OUTBOX_BYTES = 64_000_000
+# Nobody listens there: events wait in the outbox, as they do when a network is down.
+NO_BROKER_PORT = 9
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = arguments("What an edge agent holds of memory, and whether it grows.")
+    parser.add_argument("--frames", type=int, default=20_000, help="of the synthetic scene")
+    parser.add_argument("--seconds", type=float, default=20.0, help="how long the live agent is watched")
+    parser.add_argument("--cameras", type=int, default=1, help="of the live agent")
+    parser.add_argument("--video", type=Path, help="default: the demo's")
+    parser.add_argument("--model", default="yolo11n")
+    parser.add_argument("--backend", default="onnxruntime")
+    options = parser.parse_args()
+    video = options.video or demo_video(_say)
+    if video is None:
+        parser.error("the demo's video cannot be had here: give one with --video")
+    detector = DetectorSettings(model=str(model_file(options.model, _say)), backend=options.backend)
+    progress("an agent as a process ...")
+    live = _live(video, detector, options.cameras, options.seconds)
+    progress(f"{options.frames} frames of the synthetic scene ...")
+    samples = _run(options.frames)
+    slope_mb, error_mb = _slope(samples[len(samples) // 2 :])
+    result = {
+        "live": live,
+        "loop": {
+            "frames": round(samples[-1][0]),
+            "start_mb": round(samples[0][1], 1),
+            "half_mb": round(samples[len(samples) // 2][1], 1),
+            "end_mb": round(samples[-1][1], 1),
+            "mb_per_24h": round(slope_mb, 2),
+            "standard_error_mb": round(error_mb, 2),
+        },
+    }
+    rows = [
+        [
+            f"agent with {options.model}, {options.cameras} live, {options.seconds:.0f} s",
+            f"{live['rss_mb']} MB",
+        ],
+        ["  its peak", f"{live['peak_mb']} MB"],
+        ["loop on the synthetic scene, first second", f"{samples[0][1]:.1f} MB"],
+        ["  half way", f"{samples[len(samples) // 2][1]:.1f} MB"],
+        [f"  after {samples[-1][0]:.0f} frames", f"{samples[-1][1]:.1f} MB"],
+        [f"  slope for 24 h ({DAY_FRAMES:.0f} frames)", f"{slope_mb:.2f} +- {error_mb:.2f} MB"],
+    ]
+    show("Resident memory", ["", ""], rows, result, as_json=options.json)
+
+
+def _say(sentence: str, _share: float | None = None) -> None:
+    progress(sentence)
+
+
+def _live(video: Path, detector: DetectorSettings, cameras: int, seconds: float) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        settings = EdgeSettings(
+            site="bench",
+            device="box",
+            data_dir=folder,
+            cameras=[CameraSettings(f"camera{n}", str(video), loop=True) for n in range(cameras)],
+            detector=detector,
+            mqtt=MqttSettings(port=NO_BROKER_PORT),
+        )
+        process = subprocess.Popen(
+            own_process("deploy.part", "edge", "--log-level", "error"), stdin=subprocess.PIPE
+        )
+        assert process.stdin is not None
+        try:
+            process.stdin.write(msgspec.json.encode(settings) + b"\n")
+            process.stdin.flush()
+            time.sleep(seconds)
+            held = _status(process.pid)
+        finally:
+            process.stdin.close()
+            process.wait(timeout=20)
+    return {
+        "seconds": seconds,
+        "cameras": cameras,
+        "rss_mb": round(held["VmRSS"], 1),
+        "peak_mb": round(held["VmHWM"], 1),
+    }
+
+
+class _Sampling(Keeper):
+    """Keeps events as an agent does, and looks at the memory with each heartbeat."""
+
+    def __init__(self, outbox: Outbox, frames: int, stop: Stop) -> None:
+        """Ask to stop after so many frames."""
+        super().__init__(outbox, lambda: outbox.trim(outbox.last_seq))
+        self._most = frames
+        self._stop = stop
+        self._frames = 0
+        # All of it is there from the start: what is measured must not grow by the measuring.
+        self._samples = np.ones((int(frames / FPS) + 2, 2))
+        self._taken = 0
+
+    def keep(
+        self, camera: str, moments: Sequence[Moment], totals: dict[str, LineTotals] | None = None
+    ) -> None:
+        """Keep events; see `Keeper.keep`."""
+        super().keep(camera, moments, totals)
+        for _, event in moments:
+            if isinstance(event, Heartbeat):
+                self._frames += event.frames
+                if self._taken < len(self._samples):
+                    self._samples[self._taken] = self._frames, _status("self")["VmRSS"]
+                    self._taken += 1
+                if self._frames >= self._most:
+                    self._stop.request()
+
+    def samples(self) -> list[tuple[float, float]]:
+        """Return pairs of frames so far and resident megabytes."""
+        return [(float(frames), float(mb)) for frames, mb in self._samples[: self._taken]]
+
+
+def _run(frames: int) -> list[tuple[float, float]]:
+    """Run an agent on the synthetic scene; return pairs of frames so far and resident megabytes."""
+    clock, stop = SystemClock(), Stop()
+    camera = CameraSettings("scene", "synthetic:", standard_lines(WIDTH, HEIGHT), realtime=False, loop=True)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        closing(Outbox(Path(folder) / "outbox.sqlite", "bench", "box", clock, OUTBOX_BYTES)) as outbox,
+    ):
+        keeper = _Sampling(outbox, frames, stop)
+        try:
+            CameraAgent(camera, Shared(Desk(None, clock), keeper, clock)).run(stop)
+        finally:
+            keeper.close()
+    return keeper.samples()
+
+
+def _slope(samples: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return how much memory 24 hours of frames would add, and the standard error of that, MB."""
+    frames, held = zip(*samples, strict=True)
+    slope, intercept = statistics.linear_regression(frames, held)
+    rest = [mb - intercept - slope * n for n, mb in samples]
+    spread = sum((n - statistics.fmean(frames)) ** 2 for n in frames)
+    error = (sum(mb * mb for mb in rest) / max(1, len(rest) - 2) / spread) ** 0.5
+    return slope * DAY_FRAMES, error * DAY_FRAMES
+
+
+def _status(process: int | str) -> dict[str, float]:
+    """Return the memory of a process by the kernel's names, MB (10**6 bytes)."""
+    lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
+    pairs = (line.split(":", 1) for line in lines if line.startswith("Vm"))
+    return {name: int(value.split()[0]) * 1024 / 1e6 for name, value in pairs}
+
+
+if __name__ == "__main__":
+    main()
