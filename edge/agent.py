@@ -226,10 +226,12 @@ class CameraAgent:
             synthetic=kind == "synthetic",
             model="" if info.class_names or not detector else detector.name,
             fps=info.fps,
-            preview=self._shared.preview is not None,
+            preview=self._shared.preview is not None and self._shared.preview.is_shown,
             gates=list(measured.gates),
             od=measured.od,
         )
+        if self._shared.preview:
+            self._shared.preview.configure(settings.name, lines, zones)
         if len(encode_value(configured)) > MAX_CONFIGURED_BYTES:
             raise UsageError(
                 f"Camera {settings.name} has lines and zones of {len(encode_value(configured))} bytes, {MAX_CONFIGURED_BYTES} fit "

@@ -369,12 +369,16 @@ class PreviewSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         enabled: Show the newest picture of each camera on the page.
+        snapshot: The most that a single picture on request, for drawing lines, may show: "off" is none; "blurred" is all of it
+            so coarse that nobody is told apart; "faceless" hides the upper third of everybody who is tracked, not of whoever
+            was missed or has just come; "clear" hides nothing. Without a request for more it is blurred.
         port: On loopback; 0 takes a free one.
         max_fps: Pictures per second at most.
         max_width: Larger pictures are scaled down, pixels.
     """
 
     enabled: bool = False
+    snapshot: Literal["off", "blurred", "faceless", "clear"] = "off"
     port: int = 0
     max_fps: float = 12.0
     max_width: int = 960

@@ -50,10 +50,11 @@ def run(settings: EdgeSettings, stop: Stop) -> None:
         publisher = Publisher(outbox, settings.mqtt, settings.site, settings.device, clock)
         preview = (
             Preview(settings.preview, [camera.name for camera in settings.cameras])
-            if settings.preview.enabled
+            if settings.preview.enabled or settings.preview.snapshot != "off"
             else None
         )
-        local = Local(settings, Surroundings(outbox, publisher, clock))
+        snapshots = preview.snapshot if preview and settings.preview.snapshot != "off" else None
+        local = Local(settings, Surroundings(outbox, publisher, clock, snapshots))
         keeper = Keeper(outbox, publisher.wake, local)
         desk = Desk(_look(detector) if detector else None, clock)
         recordings = Path(settings.data_dir) / "detections"

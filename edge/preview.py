@@ -3,6 +3,9 @@
 `GET /cameras/<camera>/preview?after=<index>` waits up to 2 s for a frame newer than `after` and answers with one line
 of JSON, a newline and a JPEG; 204 if no frame came, 404 if there is no such camera.
 
+`GET /cameras/<camera>/snapshot?kind=blurred` answers with a single JPEG with lines and zones drawn on it, for drawing them;
+403 if `preview.snapshot` does not allow that kind.
+
 The frame loop only swaps a reference. A picture is scaled and encoded when somebody asks for it, once for all who
 ask, in the thread of the one who asks first.
 """
@@ -16,7 +19,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import cv2
@@ -25,7 +28,9 @@ import numpy as np
 
 from countline.clock import Clock, SystemClock
 from countline.errors import UsageError
+from countline.events import LineShape, ZoneShape
 from countline.telemetry import Log
+from edge.capture.annotate import blurred, draw_shapes, faceless
 from edge.config import PreviewSettings
 from edge.frames import Frame, Image
 
@@ -36,6 +41,8 @@ WAIT_S = 2.0
 # How long a client may take to send its request line.
 _REQUEST_TIMEOUT_S = 5.0
 _JPEG_QUALITY = 80
+# Kinds of snapshots, each showing more than the one before it.
+KINDS = ("blurred", "faceless", "clear")
 _HOSTS = frozenset({LOOPBACK, "localhost", "[::1]", "::1"})
 
 _log = Log("preview")
@@ -62,6 +69,8 @@ class _Shelf:
     encoded_index: int = -1
     encoded: bytes = b""
     encoding: threading.Lock = field(default_factory=threading.Lock)
+    lines: Sequence[LineShape] = ()
+    zones: Sequence[ZoneShape] = ()
 
 
 class Preview:
@@ -96,6 +105,11 @@ class Preview:
         self._thread.start()
 
     @property
+    def is_shown(self) -> bool:
+        """Whether a page may show pictures; if not there are snapshots alone."""
+        return self._settings.enabled
+
+    @property
     def port(self) -> int:
         """Where it listens."""
         return self._server.server_address[1]
@@ -118,6 +132,42 @@ class Preview:
         with self._changed:
             shelf.frame, shelf.tracks, shelf.taken_at_s = frame, tracks, now_s
             self._changed.notify_all()
+
+    def configure(self, camera: str, lines: Sequence[LineShape], zones: Sequence[ZoneShape]) -> None:
+        """Take what is drawn on a camera's snapshots, in pixels of its picture."""
+        with self._changed:
+            shelf = self._shelves[camera]
+            shelf.lines, shelf.zones = lines, zones
+
+    def may_show(self, kind: str) -> bool:
+        """Say whether the settings allow a snapshot of this kind."""
+        allowed = self._settings.snapshot
+        return kind in KINDS and allowed in KINDS and KINDS.index(kind) <= KINDS.index(allowed)
+
+    def snapshot(self, camera: str, kind: str = "blurred") -> bytes | str:
+        """Return the newest picture as a JPEG with lines and zones drawn on it, or one sentence why there is none.
+
+        Args:
+            camera: Its name.
+            kind: "blurred", "faceless" or "clear".
+        """
+        if camera not in self._shelves:
+            return f"there is no camera {camera!r}"
+        if not self.may_show(kind):
+            return f"a snapshot that is {kind} is not allowed: see preview.snapshot"
+        with self._changed:
+            shelf = self._shelves[camera]
+            frame, tracks, lines, zones = shelf.frame, shelf.tracks, shelf.lines, shelf.zones
+        if frame is None or frame.image is None:
+            return f"camera {camera!r} has not shown a picture yet"
+        if kind == "blurred":
+            picture = blurred(frame.image)
+        elif kind == "faceless":
+            picture = faceless(frame.image, [_box(track) for track in tracks])
+        else:
+            picture = frame.image.copy()
+        draw_shapes(picture, lines, zones)
+        return _jpeg(picture, self._settings.max_width)
 
     def newest(self, camera: str, after: int) -> bytes | None:
         """Wait for a frame newer than `after`; return its header line and its JPEG, or None if none came.
@@ -169,6 +219,11 @@ def _jpeg(image: Image, max_width: int) -> bytes:
     is_done, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     assert is_done
     return jpeg.tobytes()
+
+
+def _box(track: Track) -> Sequence[float]:
+    box: Any = track["box"] if isinstance(track, Mapping) else getattr(track, "box")  # noqa: B009 - any Struct
+    return box
 
 
 def _plain(value: object) -> object:
@@ -233,7 +288,6 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _REQUEST_TIMEOUT_S
     server_version = "countline"
     sys_version = ""
-    _PATH: ClassVar[tuple[str, str]] = ("cameras", "preview")
 
     def do_GET(self) -> None:
         """Answer."""
@@ -243,23 +297,36 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(403)
         address = urlsplit(self.path)
         parts = address.path.strip("/").split("/")
-        if len(parts) != 3 or (parts[0], parts[2]) != self._PATH:
+        if len(parts) != 3 or parts[0] != "cameras":
             return self._answer(404)
-        after = parse_qs(address.query).get("after", ["-1"])[-1]
-        if not re.fullmatch(r"-?[0-9]{1,18}", after):
-            return self._answer(422)
         server = self.server
         assert isinstance(server, _Server)
+        camera, query = unquote(parts[1]), parse_qs(address.query)
+        if parts[2] == "snapshot":
+            return self._snapshot(server.preview, camera, query.get("kind", ["blurred"])[-1])
+        if parts[2] != "preview" or not server.preview.is_shown:
+            return self._answer(404)
+        return self._newest(server.preview, camera, query.get("after", ["-1"])[-1])
+
+    def _newest(self, preview: Preview, camera: str, after: str) -> None:
+        if not re.fullmatch(r"-?[0-9]{1,18}", after):
+            return self._answer(422)
         try:
-            body = server.preview.newest(unquote(parts[1]), int(after))
+            body = preview.newest(camera, int(after))
         except KeyError:
             return self._answer(404)
         return self._answer(204) if body is None else self._answer(200, body)
 
-    def _answer(self, status: int, body: bytes = b"") -> None:
+    def _snapshot(self, preview: Preview, camera: str, kind: str) -> None:
+        if not preview.may_show(kind):
+            return self._answer(403)
+        picture = preview.snapshot(camera, kind)
+        return self._answer(404) if isinstance(picture, str) else self._answer(200, picture, "image/jpeg")
+
+    def _answer(self, status: int, body: bytes = b"", content_type: str = "application/octet-stream") -> None:
         self.send_response(status)
         if body:
-            self.send_header("Content-Type", "application/octet-stream")
+            self.send_header("Content-Type", content_type)
         if status != 204:
             self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")

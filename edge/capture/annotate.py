@@ -1,4 +1,4 @@
-"""Writes a video with boxes, lines, arrows and totals, for looking at what was counted and why."""
+"""Draws on pictures: a video of what was counted and why, and single pictures on which nobody can be known."""
 
 import itertools
 import math
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 
 from countline.errors import UsageError
@@ -22,6 +23,12 @@ _TEXT = (255, 255, 255)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _DEFAULT_FPS = 10.0
 SUFFIXES = frozenset({".mp4", ".avi"})
+# A blurred picture has so many pixels along its longer side. Of somebody as high as half the picture the head has three.
+_COARSE_PX = 64
+# A hidden face has so many.
+_FACE_PX = 4
+# How far beyond a box a face may reach, as a share of the box: detectors cut hair and chins.
+_FACE_MARGIN = 0.15
 
 
 class Annotator:
@@ -80,6 +87,67 @@ class Annotator:
         if confirmed:
             label = f"{class_names[int(tracks.class_id[row])]} {int(tracks.track_id[row])}"
             cv2.putText(picture, label, (x1, max(10, y1 - 4)), _FONT, 0.4, _TEXT, 1, cv2.LINE_AA)
+
+
+def blurred(image: Image) -> Image:
+    """Return a picture of the same size on which nobody can be told apart: all of it is coarse."""
+    height, width = image.shape[:2]
+    scale = _COARSE_PX / max(height, width)
+    if scale >= 1:
+        return cv2.GaussianBlur(image, (0, 0), 2.0).astype(np.uint8)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    coarse = cv2.GaussianBlur(cv2.resize(image, size, interpolation=cv2.INTER_AREA), (0, 0), 0.8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.uint8)
+
+
+def faceless(image: Image, boxes: Sequence[Sequence[float]]) -> Image:
+    """Return a copy on which the upper third of each box is coarse.
+
+    Args:
+        image: Stays as it is.
+        boxes: x1, y1, x2, y2 in its pixels, of everybody who was found.
+    """
+    picture = image.copy()
+    height, width = picture.shape[:2]
+    for x1, y1, x2, y2 in boxes:
+        beyond_x, beyond_y = _FACE_MARGIN * (x2 - x1), _FACE_MARGIN * (y2 - y1)
+        left, right = max(0, int(x1 - beyond_x)), min(width, math.ceil(x2 + beyond_x))
+        top, bottom = max(0, int(y1 - beyond_y)), min(height, math.ceil(y1 + (y2 - y1) / 3))
+        if left < right and top < bottom:
+            part = picture[top:bottom, left:right]
+            coarse = cv2.resize(part, (_FACE_PX, _FACE_PX), interpolation=cv2.INTER_AREA)
+            picture[top:bottom, left:right] = cv2.resize(
+                coarse, (right - left, bottom - top), interpolation=cv2.INTER_NEAREST
+            )
+    return picture
+
+
+def draw_shapes(picture: Image, lines: Sequence[LineShape], zones: Sequence[ZoneShape]) -> None:
+    """Draw lines with the arrow that is "in" and the names of their sides, and zones, onto a picture."""
+    for zone in zones:
+        cv2.polylines(picture, [_as_array(zone.points)], isClosed=True, color=_ZONE, thickness=2)
+        _write(picture, zone.name, zone.points[0])
+    for line in lines:
+        cv2.polylines(picture, [_as_array(line.points)], isClosed=False, color=_LINE, thickness=2)
+        middle, tip = in_arrow(line)
+        cv2.arrowedLine(picture, _rounded(middle), _rounded(tip), _LINE, 2, cv2.LINE_AA, tipLength=0.35)
+        _write(picture, line.name, line.points[0])
+        for name, (_, beside) in zip(line.sides, sides(line), strict=True):
+            _write(picture, name, beside)
+
+
+def sides(line: LineShape, distance_px: float = 44.0) -> tuple[tuple[Point, Point], tuple[Point, Point]]:
+    """Return where the names of the left and of the right side stand: from the middle of the line across to each."""
+    middle, right = in_arrow(msgspec.structs.replace(line, swap=False), distance_px)
+    left = (2 * middle[0] - right[0], 2 * middle[1] - right[1])
+    return (middle, left), (middle, right)
+
+
+def _write(picture: Image, text: str, at: Point) -> None:
+    height, width = picture.shape[:2]
+    x, y = min(width - 40, max(2, round(at[0]) + 4)), min(height - 4, max(14, round(at[1])))
+    cv2.putText(picture, text, (x, y), _FONT, 0.5, (0, 0, 0), 3, cv2.LINE_AA)
+    cv2.putText(picture, text, (x, y), _FONT, 0.5, _TEXT, 1, cv2.LINE_AA)
 
 
 def _draw_line(picture: Image, line: LineShape, totals: tuple[int, int]) -> None:

@@ -12,7 +12,9 @@ import pytest
 
 from countline.clock import ManualClock
 from countline.errors import UsageError
+from countline.events import LineShape, ZoneShape
 from edge import preview as preview_module
+from edge.capture.annotate import sides
 from edge.config import PreviewSettings
 from edge.frames import Frame
 from edge.preview import MAX_CONNECTIONS, Preview
@@ -168,3 +170,96 @@ def test_taken_port_is_refused_in_a_sentence(preview: Preview) -> None:
     """A port in use is an error that says how to mend it."""
     with pytest.raises(UsageError, match=f"port {preview.port}.*preview.port"):
         Preview(PreviewSettings(enabled=True, port=preview.port), ["door"])
+
+
+def noise(seed: int) -> np.ndarray:
+    """Return a picture of which every pixel matters."""
+    return np.random.default_rng(seed).integers(0, 256, (360, 640, 3), dtype=np.uint8)
+
+
+def shot(preview: Preview, image: np.ndarray, query: str = "", box: tuple[float, ...] = (300, 60, 340, 180)):
+    """Return what a snapshot of a picture with one person shows, the line and zone left out."""
+    preview._shelves["door"].taken_at_s = float("-inf")
+    preview.publish(
+        "door", Frame(1, 1_001, image), [{"id": 1, "cls": "person", "conf": 0.9, "box": list(box)}]
+    )
+    status, body = get(preview.port, f"/cameras/door/snapshot{query}")
+    assert status == 200
+    picture = cv2.imdecode(np.frombuffer(body, dtype=np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    return picture.astype(np.int16)
+
+
+@pytest.fixture
+def shooting() -> Iterator[Preview]:
+    served = Preview(PreviewSettings(snapshot="clear", max_width=640), ["door"], ManualClock())
+    yield served
+    served.close()
+
+
+def test_a_blurred_snapshot_tells_nobody_apart(shooting: Preview) -> None:
+    """What differs only in detail, such as two faces as wide as a thirtieth of the picture, looks the same."""
+    street = np.full((360, 640, 3), 120, dtype=np.uint8)
+    faces = []
+    for seed in (1, 2):
+        face = noise(seed)[:21, :21]
+        face = np.where(face > np.median(face, axis=(0, 1)), 160, 80).astype(np.uint8)
+        picture = street.copy()
+        picture[100:121, 310:331] = face
+        faces.append(picture)
+    assert np.abs(faces[0].astype(int) - faces[1]).max() >= 80
+    one, other = (shot(shooting, face) for face in faces)
+    assert np.abs(one - other).max() <= 24
+    clear = [shot(shooting, face, "?kind=clear") for face in faces]
+    assert np.abs(clear[0] - clear[1]).max() >= 70
+
+
+def test_a_faceless_snapshot_hides_the_upper_third_of_who_was_found(shooting: Preview) -> None:
+    """Heads are four coarse pixels wide, all else is as it was."""
+    image = noise(3)
+    image = cv2.GaussianBlur(image, (0, 0), 2.0).astype(np.uint8)
+    clear, hidden = shot(shooting, image, "?kind=clear"), shot(shooting, image, "?kind=faceless")
+    differs = np.abs(clear - hidden).max(axis=2)
+    assert differs[62:98, 302:338].mean() > 5
+    differs[32:112, 284:356] = 0  # the face, and what a JPEG makes of its border
+    assert differs.max() <= 3
+    assert len(np.unique(hidden[65:68, 300:340].mean(axis=(0, 2)).round(-1))) <= 5
+
+
+def test_lines_with_their_arrow_sides_and_zones_are_drawn_on_every_kind(shooting: Preview) -> None:
+    """Whoever draws lines sees those that there are, and which way is in."""
+    grey = np.full((360, 640, 3), 90, dtype=np.uint8)
+    plain = shot(shooting, grey)
+    line = LineShape("gate", [(320.0, 20.0), (320.0, 340.0)], sides=("street", "shop"))
+    shooting.configure("door", [line], [ZoneShape("hall", [(20.0, 20.0), (120.0, 20.0), (120.0, 120.0)])])
+    for kind in ("blurred", "faceless", "clear"):
+        drawn = shot(shooting, grey, f"?kind={kind}")
+        changed = np.abs(drawn - plain).max(axis=2) > 40
+        assert changed[20:340, 318:323].mean() > 0.5  # the line
+        assert changed[175:186, 292:312].any()  # its arrow: A is above, so the right hand is in the left half
+        assert changed[18:23, 20:120].mean() > 0.5  # the zone
+    assert sides(line)[0][1][0] > 320 > sides(line)[1][1][0]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "kind", "status"),
+    [
+        ("off", "blurred", 403),
+        ("blurred", "blurred", 200),
+        ("blurred", "faceless", 403),
+        ("faceless", "faceless", 200),
+        ("faceless", "clear", 403),
+        ("clear", "clear", 200),
+        ("clear", "naked", 403),
+    ],
+)
+def test_a_snapshot_shows_no_more_than_the_settings_allow(allowed: str, kind: str, status: int) -> None:
+    """Whoever asks for more is refused, and without `enabled` there is no moving picture."""
+    served = Preview(PreviewSettings(snapshot=allowed), ["door"])  # type: ignore[arg-type]
+    try:
+        assert get(served.port, "/cameras/yard/snapshot")[0] == (403 if allowed == "off" else 404)
+        served.publish("door", frame(1), [])
+        assert get(served.port, f"/cameras/door/snapshot?kind={kind}")[0] == status
+        assert get(served.port, "/cameras/door/preview")[0] == 404
+    finally:
+        served.close()
