@@ -230,6 +230,9 @@ def look_at(camera: CameraSettings) -> Iterator[Finding]:
         )
     elif not camera.lines and not camera.zones:
         yield Finding(f"lines {camera.name}", OK, "none drawn: one across the middle of the picture is used")
+    elif answer["doubts"]:
+        for line, says in answer["doubts"]:
+            yield Finding(f"lines {camera.name}", WARN, f"line {line} cannot count well", says)
     else:
         drawn = f"{len(camera.lines)} lines and {len(camera.zones)} zones"
         yield Finding(f"lines {camera.name}", OK, f"{drawn} lie inside the picture")
@@ -385,6 +388,7 @@ def _probe_model(argument: str) -> dict[str, Any]:
 
 def _probe_camera(argument: str) -> dict[str, Any]:
     from edge.capture import open_source  # noqa: PLC0415 - only this probe's process loads the edge's libraries
+    from edge.count.doubts import drawn_badly  # noqa: PLC0415
     from edge.count.rules import shapes  # noqa: PLC0415
 
     settings = msgspec.json.decode(argument, type=CameraSettings)
@@ -401,9 +405,10 @@ def _probe_camera(argument: str) -> dict[str, Any]:
         took_s = clock.monotonic_s() - start_s
     finally:
         source.close()
-    wrong = ""
+    wrong, doubts = "", []
     try:
-        shapes(settings.name, settings.lines, settings.zones, info.width, info.height)
+        lines, _ = shapes(settings.name, settings.lines, settings.zones, info.width, info.height)
+        doubts = [(doubt.line, doubt.says) for doubt in drawn_badly(lines, info.width, info.height)]
     except UsageError as error:
         wrong = str(error)
     return {
@@ -412,6 +417,7 @@ def _probe_camera(argument: str) -> dict[str, Any]:
         "frames": frames,
         "fps": frames / max(took_s, 1e-3),
         "lines": wrong,
+        "doubts": doubts,
     }
 
 

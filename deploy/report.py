@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from countline.errors import UsageError
+from countline.events import LineDoubt
 from edge.tally import GateTally, HeatTally, LineTally, Occupancy, StayTally, Tally, ZoneTally
 
 
@@ -20,6 +21,7 @@ def as_json(tally: Tally) -> str:
         "gates": [{"name": gate.gate, **_gate(gate)} for gate in tally.gates],
         "od": [_gate(pair) for _, pair in sorted(tally.od.items())],
         "heat": _heat(tally.heat),
+        "doubts": [_doubt(doubt) for doubt in tally.doubts.values()],
         "frames": tally.frames,
         "frames_expected": tally.frames_expected,
         "complete": tally.is_complete,
@@ -92,6 +94,10 @@ def _heat(heat: HeatTally) -> dict[str, Any]:
     return {"columns": heat.columns, "rows": heat.rows, "classes": classes}
 
 
+def _doubt(doubt: LineDoubt) -> dict[str, Any]:
+    return {"line": doubt.line, "reason": doubt.reason, "says": doubt.says, "evidence": doubt.evidence}
+
+
 def _rounded(value: float | None, digits: int) -> float | None:
     return None if value is None else round(value, digits)
 
@@ -106,6 +112,8 @@ def print_tables(tally: Tally) -> None:
         console.print(_gate_table(tally.gates))
     if tally.od:
         console.print(_matrix(tally))
+    for doubt in tally.doubts.values():
+        console.print(f"Line {doubt.line} cannot count well. {doubt.says}", soft_wrap=True, markup=False)
 
 
 def _table(columns: dict[str, str], title: str | None = None) -> Table:

@@ -9,6 +9,7 @@ from countline.events import (
     GateShape,
     Heat,
     LineCrossed,
+    LineDoubt,
     LineShape,
     ZoneCrowded,
     ZoneEntered,
@@ -237,6 +238,7 @@ class Tally:
         od: The origin-destination matrix, its pairs that anybody passed.
         heat: The heat-map.
         crossings: Each one, in order.
+        doubts: What speaks against a line at the end of the recording, by line and reason.
         frames: That could be read.
         first_ms: Capture time of the first of them.
         last_ms: Of the last.
@@ -250,6 +252,7 @@ class Tally:
     od: dict[tuple[str, str], GateTally] = field(default_factory=dict[tuple[str, str], GateTally])
     heat: HeatTally = field(default_factory=HeatTally)
     crossings: list[CrossingRow] = field(default_factory=list[CrossingRow])
+    doubts: dict[tuple[str, str], LineDoubt] = field(default_factory=dict[tuple[str, str], LineDoubt])
     frames: int = 0
     first_ms: int = 0
     last_ms: int = 0
@@ -291,6 +294,8 @@ class Tally:
                     self._gate(event).travel_ms.setdefault(event.cls, []).append(event.travel_ms)
                 case Heat():
                     self.heat.add(event)
+                case LineDoubt():
+                    self._doubt(event)
                 case _:
                     pass
 
@@ -299,6 +304,11 @@ class Tally:
         return CrossingRow(
             at_ms, time_s, event.line, event.direction.value, event.cls, event.track, event.speed_m_s
         )
+
+    def _doubt(self, event: LineDoubt) -> None:
+        self.doubts.pop((event.line, event.reason), None)
+        if not event.cleared:
+            self.doubts[event.line, event.reason] = event
 
     def _gate(self, event: GatePassed) -> GateTally:
         if event.gate:

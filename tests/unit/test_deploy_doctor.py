@@ -116,6 +116,21 @@ def test_a_camera_and_its_lines(tmp_path: Path):
     assert "door" in found[1].found
 
 
+def test_a_line_along_the_border_is_warned_of_with_what_to_do(tmp_path: Path):
+    """It lies inside the picture, and yet nobody's feet are seen beyond it."""
+    path = tmp_path / "det.txt"
+    path.write_text("".join(f"{n},-1,1,1,9,9,0.9,-1,-1,-1\n" for n in range(1, 9)))
+    lines = [
+        LineSettings(name="low", points=[(0.0, 99.0), (100.0, 99.0)]),
+        LineSettings(name="good", points=[(50.0, 0.0), (50.0, 100.0)]),
+    ]
+    camera = CameraSettings(name="a", source=f"mot:{path}", realtime=False, size=(100, 100), lines=lines)
+    _, found = doctor.look_at(camera)
+    assert found.state == WARN
+    assert found.found == "line low cannot count well"
+    assert "draw it further inside" in found.mend
+
+
 def test_a_camera_that_is_not_there(tmp_path: Path):
     """A missing video is one sentence."""
     (found,) = doctor.look_at(CameraSettings(name="a", source=str(tmp_path / "missing.mp4")))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countline.events import GatePassed, Heat, ZoneCrowded, ZoneEntered, ZoneVisit
-from deploy.report import as_json
+from countline.events import GatePassed, Heat, LineDoubt, ZoneCrowded, ZoneEntered, ZoneVisit
+from deploy.report import as_json, print_tables
 from edge.tally import LineTally, Occupancy, StayTally, Tally, ZoneTally
 
 
@@ -68,3 +68,21 @@ def test_everything_is_told_per_class_in_json() -> None:
         "rows": 2,
         "classes": {"dog": {"cells": [1, 3], "presence_ms": [1_000, 20]}},
     }
+
+
+def test_what_speaks_against_a_line_is_told_unless_it_was_cleared(capsys: pytest.CaptureFixture[str]) -> None:
+    """In the JSON with its figures, on the terminal as a sentence."""
+    tally = Tally([LineTally("door")], [])
+    small = LineDoubt("door", "small", "Move the camera closer.", {"height_px": 14.5}, 1)
+    tally.add([(1, small), (1, LineDoubt("door", "ends", "Move it.", {}, 1))])
+    tally.add([(2, LineDoubt("door", "ends", since_ms=1, cleared=True))])
+    assert json.loads(as_json(tally))["doubts"] == [
+        {
+            "line": "door",
+            "reason": "small",
+            "says": "Move the camera closer.",
+            "evidence": {"height_px": 14.5},
+        }
+    ]
+    print_tables(tally)
+    assert "Line door cannot count well. Move the camera closer." in capsys.readouterr().out
