@@ -299,7 +299,8 @@ class Heartbeat(Event, frozen=True, tag="heartbeat"):
         dropped: Frames that came and were left out because a newer one was there.
         latency_ms: Mean time from capture to counted.
         state: The camera at `at_ms`.
-        reason: Why it is blind; empty when it is not.
+        reason: Why it is blind. Of a camera that is watched: what a person should know, such as that the machine cannot keep
+            up; mostly empty.
         backlog: Events in the outbox that the gateway has not confirmed.
     """
 

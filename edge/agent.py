@@ -202,6 +202,7 @@ class CameraAgent:
             blind_ms=frame.blind_ms,
             latency_ms=latency_ms,
             doubt=frame.doubt,
+            note=self._lane.note,
         )
 
     def _keep(self, moments: Sequence[Moment], totals: dict[str, LineTotals] | None = None) -> None:

@@ -82,6 +82,13 @@ class Lane:
         """Of how many pictures one is taken; 1 unless the machine is too slow."""
         return self._stride
 
+    @property
+    def note(self) -> str:
+        """What a person should know of it; mostly empty."""
+        if self._stride == 1:
+            return ""
+        return f"the machine cannot keep up: one of {self._stride} pictures is counted"
+
     # Called by the camera's reader.
 
     def reads(self) -> None:

@@ -27,6 +27,7 @@ class Watch:
         self._seen_ms = started_at_ms
         self._blind_since_ms: int | None = None
         self._reason = ""
+        self._note = ""
         self._blind_ms = 0
         self._frames = 0
         self._dropped = 0
@@ -40,6 +41,7 @@ class Watch:
         blind_ms: int = 0,
         latency_ms: float = 0.0,
         doubt: str = "",
+        note: str = "",
     ) -> list[Moment]:
         """Take note that one frame is counted and its events are on their way.
 
@@ -49,6 +51,7 @@ class Watch:
             blind_ms: Time without a picture that the source has measured before it.
             latency_ms: From capture to now.
             doubt: Why the picture can't be counted on, by its own evidence; empty if it can.
+            note: What a person should know though the camera is watched: that frames are left out, and why.
 
         Returns:
             A heartbeat up to this frame, if one is due.
@@ -65,6 +68,7 @@ class Watch:
         self._seen_ms = at_ms
         if doubt:
             self._blind_since_ms, self._reason = at_ms, doubt
+        self._note = note
         self._frames += 1
         self._dropped += dropped
         self._latency_sum_ms += max(0.0, latency_ms)
@@ -96,7 +100,7 @@ class Watch:
             dropped=self._dropped,
             latency_ms=round(self._latency_sum_ms / self._frames, 1) if self._frames else 0.0,
             state=CameraState.OK if self._blind_since_ms is None else CameraState.BLIND,
-            reason=self._reason[:MAX_REASON],
+            reason=(self._reason or self._note)[:MAX_REASON],
         )
         self._since_ms = self._seen_ms
         self._blind_ms = self._frames = self._dropped = 0

@@ -203,6 +203,7 @@ def test_a_machine_that_cannot_keep_up_leaves_out_pictures_evenly():
     desk.start()
     drive(desk, lanes, clock, 8, lambda: None)
     assert [lane.stride for lane in lanes] == [2, 2]
+    assert lanes[0].note == "the machine cannot keep up: one of 2 pictures is counted"
     indices = [index for index in range(1_000, 1_020) if lanes[0].wants(Frame(index, 0, PICTURE))]
     assert {later - earlier for earlier, later in pairwise(indices)} == {2}
     desk.close()

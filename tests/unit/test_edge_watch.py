@@ -76,3 +76,12 @@ def test_frames_that_cannot_be_counted_on_are_counted_and_their_time_is_blind() 
     assert watch.saw(1_100) == []
     (beat,) = beats(watch.saw(2_000))
     assert (beat.blind_ms, beat.state, beat.reason) == (100, CameraState.OK, "")
+
+
+def test_a_camera_that_is_watched_may_have_something_to_say() -> None:
+    """Pictures are left out because the machine is slow: that is no blind time, and yet it is told, until it is over."""
+    watch = Watch(0, 1_000)
+    (slow,) = beats(watch.saw(1_000, dropped=3, note="slow"))
+    (well,) = beats(watch.saw(2_000))
+    assert (slow.state, slow.reason, slow.blind_ms, slow.dropped) == (CameraState.OK, "slow", 0, 3)
+    assert (well.state, well.reason) == (CameraState.OK, "")
