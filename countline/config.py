@@ -88,6 +88,14 @@ def set_default_environment(name: str, value: str) -> None:
     os.environ.setdefault(name, value)
 
 
+def set_environment(name: str, value: str | None) -> None:
+    """Set a variable that a library reads, or take it away."""
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
 def load(path: Path, into: type[T], environ: Mapping[str, str] | None = None) -> T:
     """Read a YAML file and the environment into a settings Struct.
 

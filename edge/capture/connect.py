@@ -13,6 +13,7 @@ from countline.errors import UsageError
 from countline.telemetry import mask
 from edge.capture.opencv import Capture, hush
 from edge.capture.reason import Reason, why_not
+from edge.capture.transport import TRANSPORTS
 from edge.config import CameraSettings, source_kind
 
 # Longer than a camera's worst distance of key frames, shorter than anyone's patience.
@@ -22,8 +23,6 @@ READ_TIMEOUT_MS = 5_000
 SEGMENT_TIMEOUT_MS = 20_000
 # What a server hands out as fast as it can: it has to be played at its own speed. A camera sends at its own speed.
 _PACED_SUFFIXES = frozenset({".m3u8", ".mp4", ".m4v", ".mov", ".mkv", ".webm"})
-# FFmpeg reads these words at the end of an RTSP address as options and does not send them to the camera.
-_RTSP_OPTIONS = frozenset({"tcp", "udp", "multicast"})
 _APPSINK = "appsink max-buffers=1 drop=true sync=false"
 _JETSON = Path("/etc/nv_tegra_release")
 
@@ -69,26 +68,13 @@ def connection(settings: CameraSettings) -> Connection:
         )
     is_paced = Path(urlsplit(source).path).suffix.lower() in _PACED_SUFFIXES
     timeout_ms = SEGMENT_TIMEOUT_MS if is_paced else READ_TIMEOUT_MS
-    address = stream_address(source, settings.transport)
     return Connection(
         label,
-        lambda: _open_stream(address, timeout_ms),
+        lambda: _open_stream(source, settings.transport, timeout_ms),
         lambda: why_not(source),
         is_paced,
         timeout_ms / 1000,
     )
-
-
-def stream_address(source: str, transport: str) -> str:
-    """Return the address as FFmpeg takes it. Of `transport` "auto", OpenCV itself makes TCP first, then UDP.
-
-    The way is a part of the address because OpenCV's other way is an environment variable of the whole process.
-    """
-    if transport == "auto" or not re.match(r"(?i)rtsps?://", source):
-        return source
-    base, _, query = source.partition("?")
-    words = [word for word in query.split("&") if word and word not in _RTSP_OPTIONS]
-    return base + "?" + "&".join([*words, transport])
 
 
 def gstreamer_pipeline(settings: CameraSettings, *, is_jetson: bool) -> str:
@@ -131,7 +117,7 @@ def check_gstreamer(build_information: str) -> None:
         )
 
 
-def _open_stream(address: str, timeout_ms: int) -> Capture:
+def _open_stream(address: str, transport: str, timeout_ms: int) -> Capture:
     # Naming FFmpeg keeps OpenCV from trying other ways, one of which prints the address with its login.
     hush()
     limits = [
@@ -140,7 +126,8 @@ def _open_stream(address: str, timeout_ms: int) -> Capture:
         cv2.CAP_PROP_READ_TIMEOUT_MSEC,
         timeout_ms,
     ]
-    return cv2.VideoCapture(address, cv2.CAP_FFMPEG, limits)
+    with TRANSPORTS.opening(transport):
+        return cv2.VideoCapture(address, cv2.CAP_FFMPEG, limits)
 
 
 def _open_gstreamer(pipeline: str) -> Capture:

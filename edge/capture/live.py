@@ -281,7 +281,8 @@ class Pace:
 
     def __init__(self) -> None:
         """Begin; the first picture is due at once."""
-        self._start_s: float | None = None
+        self._start_s = 0.0
+        self._last_s: float | None = None
 
     def wait_s(self, place_s: float, now_s: float) -> float:
         """Return how long to wait, seconds.
@@ -290,7 +291,9 @@ class Pace:
             place_s: Of the picture in the stream.
             now_s: Monotonic seconds.
         """
-        if self._start_s is None or not -_PACE_SLACK_S <= now_s - self._start_s - place_s <= _PACE_SLACK_S:
-            # The first one, a hole in the stream, a stream that begins anew, or one that was held up.
+        last_s, self._last_s = self._last_s, place_s
+        is_near = -_PACE_SLACK_S <= now_s - self._start_s - place_s <= _PACE_SLACK_S
+        if last_s is None or place_s < last_s or not is_near:
+            # The first one, a stream that begins anew, a hole in it, or one that was held up.
             self._start_s = now_s - place_s
         return max(0.0, self._start_s + place_s - now_s)

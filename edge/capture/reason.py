@@ -72,8 +72,8 @@ def _connect(label: str, url: SplitResult, host: str, port: int, timeout_s: floa
     with socket.create_connection((host, port), timeout=timeout_s) as plain:
         if scheme not in {"rtsp", "rtsps", "http", "https"}:
             return Reason(f"{label} answers, but its stream can't be opened")
-        line = _encrypted(plain, host) if scheme.endswith("s") else plain
-        return _judge(label, url, *_ask(line, url, f"{host}:{port}"))
+        with _encrypted(plain, host) if scheme.endswith("s") else plain as line:
+            return _judge(label, url, *_ask(line, url, f"{host}:{port}"))
 
 
 def _encrypted(line: socket.socket, host: str) -> socket.socket:
@@ -111,7 +111,12 @@ def _request(
     line.sendall("\r\n".join([*lines, "", ""]).encode())
     answer = b""
     for _ in range(_MAX_READS):
-        more = line.recv(2_048)
+        try:
+            more = line.recv(2_048)
+        except TimeoutError:
+            if not answer:
+                raise
+            more = b""
         answer += more
         if not more or b"\r\n\r\n" in answer:
             break
