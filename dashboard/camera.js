@@ -62,6 +62,7 @@ export class CameraPanel {
         this.#parts.lines.append(row.root);
       }
       renderLine(row.parts, line, model.lines.get(keyOf(camera.id, line.name)));
+      renderDoubts(row.parts.doubts, doubtsOf(camera, line.name));
     }
   }
 
@@ -92,6 +93,26 @@ function renderLine(parts, line, counts) {
     setNumber(parts[direction], counts ? number(counts.today[direction]) : "–");
     setText(parts[`last-${direction}`], counts ? `${number(counts.last_minute[direction])} last min` : "");
   }
+}
+
+/** Returns the sentences that speak against a line, in the order in which they came up. */
+function doubtsOf(camera, line) {
+  return Object.values(camera.doubts ?? {})
+    .filter((doubt) => doubt.line === line)
+    .map((doubt) => doubt.says);
+}
+
+function renderDoubts(list, sentences) {
+  setHidden(list, sentences.length === 0);
+  const said = [...list.children].map((item) => item.textContent);
+  if (said.join("\n") === sentences.join("\n")) return;
+  list.replaceChildren(
+    ...sentences.map((sentence) => {
+      const item = document.createElement("li");
+      item.textContent = sentence;
+      return item;
+    }),
+  );
 }
 
 function stateText(camera, nowMs) {
