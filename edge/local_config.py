@@ -70,7 +70,7 @@ class HomeAssistantSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Let Home Assistant find every line, zone and counter by itself, on the same broker.
 
     Attributes:
-        enabled: Publish what its MQTT discovery needs.
+        enabled: Publish what its MQTT discovery needs, and live counts though `live` is off.
         prefix: Its discovery prefix.
     """
 

@@ -11,13 +11,14 @@ from edge.local_config import Places
 
 
 class Showcase:
-    """The retained messages of one device. Live counts are time-limited by `board`; the rest never changes."""
+    """The retained messages of one device. `board` holds back live counts that come too often; `fixed` never changes."""
 
     def __init__(self, settings: EdgeSettings, places: Places) -> None:
         """Take what there is to show."""
         self._places = places
         self._live = LiveTopics(settings.site, settings.device)
-        self._is_live = settings.live.enabled
+        # Home Assistant shows what is live.
+        self._is_live = settings.live.enabled or settings.home_assistant.enabled
         self.board = Board(round(1000 / settings.live.max_per_s))
         self.fixed: dict[str, bytes] = {}
         if settings.home_assistant.enabled:

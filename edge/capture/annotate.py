@@ -133,7 +133,7 @@ def draw_shapes(picture: Image, lines: Sequence[LineShape], zones: Sequence[Zone
         cv2.arrowedLine(picture, _rounded(middle), _rounded(tip), _LINE, 2, cv2.LINE_AA, tipLength=0.35)
         _write(picture, line.name, line.points[0])
         for name, (_, beside) in zip(line.sides, sides(line), strict=True):
-            _write(picture, name, beside)
+            _write(picture, name, (beside[0], beside[1] + 20))  # clear of the arrow
 
 
 def sides(line: LineShape, distance_px: float = 44.0) -> tuple[tuple[Point, Point], tuple[Point, Point]]:

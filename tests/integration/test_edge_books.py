@@ -8,7 +8,9 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -138,3 +140,37 @@ def test_nothing_gets_into_the_books_between_events_and_counters(tmp_path: Path)
     for crossed, counted in told:
         written += crossed
         assert counted == written
+
+
+def test_a_reset_that_was_missed_is_made_at_the_start_and_kept(tmp_path: Path):
+    """A box that is off over the hour: the event is dated four in the morning, and a second start makes no second one."""
+
+    def ms(text: str) -> int:
+        return int(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo("Europe/Berlin")).timestamp() * 1000)
+
+    camera = CameraSettings("a", "synthetic:", [LineSettings("door", [(0, 0), (1, 1)])])
+    settings = EdgeSettings(
+        "s", "d", ".", [camera], counters=[CounterSettings("shop", ["door"])], timezone="Europe/Berlin"
+    )
+    crossing = LineCrossed("door", Direction.IN, "person", 1, 0.9, LineTotals(in_=0, out=0))
+    told: list[tuple[int, CounterChanged]] = []
+    for now, n in (("2026-03-28T22:00", 3), ("2026-03-29T10:00", 1), ("2026-03-29T10:05", 0)):
+        clock = ManualClock(ms(now))
+        with closing(Outbox(tmp_path / "outbox.sqlite", "s", "d", clock, 1_000_000)) as outbox:
+            publisher = Publisher(outbox, MqttSettings(), "s", "d", clock)
+            local = Local(settings, Surroundings(outbox, publisher, clock))
+            keeper = Keeper(outbox, books=local)
+            keeper.settle()
+            for _ in range(n):
+                keeper.keep("a", [(clock.now_ms(), crossing)])
+            keeper.close()
+            told = [
+                (envelope.at_ms, envelope.event)
+                for envelope in map(codec.decode, (raw for _, raw in outbox.read_after(0, 100, 1_000_000)))
+                if isinstance(envelope, Envelope) and isinstance(envelope.event, CounterChanged)
+            ]
+            value = outbox.counters.counters["shop"].value if outbox.counters else None
+    ((at_ms, change),) = told
+    assert at_ms == ms("2026-03-29T04:00")
+    assert (change.before, change.value, change.totals.in_) == (3, 0, 3)
+    assert value == 1

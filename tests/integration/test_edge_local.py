@@ -236,3 +236,15 @@ def test_a_counter_obeys_survives_and_says_so(
         (CounterReason.SET, 99, 3),
     ]
     assert refused == 0
+
+
+def test_a_fault_in_a_rule_ends_the_agent_instead_of_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A bug is a bug: the supervisor restarts the process, and nobody waits for an alarm that cannot come."""
+
+    def fail(*_: object) -> list:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("edge.act.engine.Engine.tick", fail)
+    settings = EdgeSettings("home", "box", str(tmp_path), [SQUARE], mqtt=MqttSettings(port=9))
+    with pytest.raises(RuntimeError, match="a bug"):
+        edge_main.run(settings, Stop())
