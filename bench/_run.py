@@ -13,7 +13,6 @@ from edge.capture import open_source
 from edge.config import CameraSettings, DetectorSettings, LineSettings
 from edge.count.rules import shapes
 from edge.detector import Detector
-from edge.frames import Frame
 from edge.pipeline import CameraPlan, Pipeline
 from edge.track.tracker import TrackerSettings
 
@@ -54,9 +53,9 @@ def count_take(take: Take, tracker: TrackerSettings | None = None) -> Counts:
     """Return in and out of each line, by Countline."""
     lines, zones = shapes(take.name, take.lines, [], take.width, take.height)
     configured = CameraConfigured(take.width, take.height, "detections", lines, zones)
-    pipeline = Pipeline(CameraPlan(configured, take.class_names), _recorded, tracker)
-    for index, (at_ms, seen) in enumerate(zip(take.times_ms, take.frames, strict=True)):
-        pipeline.feed(Frame(index, at_ms, None, seen))
+    pipeline = Pipeline(CameraPlan(configured, take.class_names), tracker=tracker)
+    for at_ms, seen in zip(take.times_ms, take.frames, strict=True):
+        pipeline.count(seen, at_ms)
     pipeline.finish()
     totals = pipeline.totals()
     return [(totals[line.name].in_, totals[line.name].out) for line in lines]
@@ -96,8 +95,3 @@ def seen_in(
 def _from(seen: Detections, least_score: float) -> Detections:
     keep = seen.score >= least_score
     return Detections(seen.xyxy[keep], seen.score[keep], seen.class_id[keep])
-
-
-def _recorded(frame: Frame) -> Detections:
-    assert frame.detections is not None
-    return frame.detections

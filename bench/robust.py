@@ -1,0 +1,163 @@
+"""Whether the counts hold when the data are a little different, and what each idea of the counter is worth.
+
+    python -m bench.robust --mot DIR             sequences and scenes, mirrored, rescaled, with frames left out, ...
+    python -m bench.robust --mot DIR --ablate    each idea of the tracker left out, one at a time
+
+Sequences are those of `bench.counting`, by their public detections; scenes are those of `bench.scenes`, a fixed set.
+Without --mot it is the scenes alone. A setting that is best on one version of the data and worse on its mirror image
+was fitted to it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bench._alter import ALTERATIONS
+from bench._detector import PUBLIC, YOLO11N
+from bench._report import arguments, progress, show
+from bench._run import Take, count_take, seen_in
+from bench._truth import standard_lines, wrong
+from bench.counting import Case, cases
+from bench.scenes import SCENARIOS, make
+from countline.errors import UsageError
+from edge.config import CameraSettings, DetectorSettings
+from edge.track.tracker import TrackerSettings
+
+Change = Callable[[TrackerSettings], TrackerSettings]
+
+
+def _smoother(**changes: float) -> Change:
+    return lambda settings: replace(settings, smoother=replace(settings.smoother, **changes))
+
+
+# What an idea is, and the settings without it.
+ABLATIONS: dict[str, Change] = {
+    "weak detections go on with a track": lambda settings: replace(settings, weak_score=settings.sure_score),
+    "lost tracks reach farther": lambda settings: replace(settings, reach=0.0),
+    "tracks are confirmed": lambda settings: replace(settings, confirm_hits=1),
+    "lost tracks are waited for": lambda settings: replace(settings, lost_s=0.3),
+    "positions wait for their future": _smoother(lag_s=0.0),
+    "positions are smoothed at all": _smoother(measurement_x=0.001, measurement_y=0.001),
+    "the lower edge is trusted less": lambda settings: replace(
+        settings, smoother=replace(settings.smoother, measurement_y=settings.smoother.measurement_x)
+    ),
+}
+SCENE_SECONDS = 30.0
+SCENE_FPS = 10.0
+SCENE_SEED = 101
+
+
+def scenes() -> list[Take]:
+    """Return the fixed set: each scenario by each detector."""
+    return [
+        make(scenario, SCENE_FPS, SCENE_SEED, SCENE_SECONDS, detector)
+        for detector in (PUBLIC, YOLO11N)
+        for scenario in SCENARIOS
+    ]
+
+
+def sequences(folder: Path) -> list[Take]:
+    """Return the sequences of a folder, by their detections.
+
+    Raises:
+        UsageError: None can be judged.
+    """
+    takes = [_take(case) for case in cases(folder, with_video=False)]
+    if not takes:
+        raise UsageError(f"{folder} holds no sequence with det.txt.")
+    return takes
+
+
+def total(takes: Sequence[Take], settings: TrackerSettings | None = None) -> tuple[int, int]:
+    """Return the wrong and the true counts of all takes together."""
+    errors = sum(wrong(count_take(take, settings), take.truth) for take in takes)
+    return errors, sum(take.n_true for take in takes)
+
+
+def main() -> None:
+    """Judge other versions of the data, or of the counter."""
+    parser = arguments("Counting error on altered data, or with ideas left out.")
+    parser.add_argument("--mot", type=Path, help="folder of MOT sequences with det.txt")
+    parser.add_argument("--ablate", action="store_true", help="leave out each idea of the tracker")
+    parser.add_argument("--no-scenes", action="store_true", help="leave out the made-up scenes")
+    options = parser.parse_args()
+    try:
+        groups = {take.name: [take] for take in sequences(options.mot)} if options.mot else {}
+    except UsageError as error:
+        raise SystemExit(f"error: {error}") from error
+    if not options.no_scenes or not groups:
+        groups["scenes"] = scenes()
+    if options.ablate:
+        _show("Wrong counts without an idea, and WAPE", "without", _ablated(groups), as_json=options.json)
+    else:
+        _show("Wrong counts of altered data, and WAPE", "data", _altered(groups), as_json=options.json)
+
+
+Results = dict[str, dict[str, tuple[int, int]]]
+"""Wrong and true counts by row and group."""
+
+
+def _altered(groups: dict[str, list[Take]]) -> Results:
+    results: Results = {}
+    for name, alter in ALTERATIONS.items():
+        progress(f"{name} ...")
+        results[name] = _with_sum(
+            {group: total([alter(take) for take in takes]) for group, takes in groups.items()}
+        )
+    return results
+
+
+def _ablated(groups: dict[str, list[Take]]) -> Results:
+    results: Results = {}
+    for name, change in {"nothing": lambda settings: settings, **ABLATIONS}.items():
+        progress(f"without: {name} ...")
+        settings = change(TrackerSettings())
+        results[name] = _with_sum({group: total(takes, settings) for group, takes in groups.items()})
+    return results
+
+
+def _show(title: str, heading: str, results: Results, *, as_json: bool) -> None:
+    rows = [[name, *(_cell(*pair) for pair in counts.values())] for name, counts in results.items()]
+    told = [
+        {heading: name, "of": group, "wrong": errors, "truth": true, "wape": _wape(errors, true)}
+        for name, counts in results.items()
+        for group, (errors, true) in counts.items()
+    ]
+    columns = [heading, *next(iter(results.values()))]
+    show(title, columns, rows, {"rows": told}, as_json=as_json)
+
+
+def _with_sum(counts: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+    """Return the counts with those of all sequences together, before those of the scenes."""
+    scenes_alone = {group: pair for group, pair in counts.items() if group == "scenes"}
+    real = {group: pair for group, pair in counts.items() if group != "scenes"}
+    if len(real) > 1:
+        errors, true = (sum(part) for part in zip(*real.values(), strict=True))
+        real["sequences together"] = (errors, true)
+    return {**real, **scenes_alone}
+
+
+def _cell(errors: int, true: int) -> str:
+    wape = _wape(errors, true)
+    return f"{errors}/{true}" + ("" if wape is None else f" ({wape:.3f})")
+
+
+def _wape(errors: int, true: int) -> float | None:
+    return round(errors / true, 4) if true else None
+
+
+def _take(case: Case) -> Take:
+    width, height, fps = case.size
+    camera = CameraSettings(
+        name=case.sequence,
+        source=case.source,
+        lines=standard_lines(width, height),
+        realtime=False,
+        size=(width, height),
+        fps=fps,
+    )
+    return seen_in(camera, DetectorSettings(model="none"), case.truth)
+
+
+if __name__ == "__main__":
+    main()
