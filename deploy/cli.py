@@ -19,7 +19,7 @@ from countline.errors import Unavailable, UsageError
 if TYPE_CHECKING:
     from countline.service import Stop
     from deploy.config import BoxSettings
-    from edge.config import CameraSettings
+    from edge.config import CameraSettings, DetectorSettings
 
 EXIT_INTERRUPTED = 130
 DEFAULT_CONFIG = Path("countline.yaml")
@@ -36,6 +36,10 @@ settings_app = typer.Typer(
     rich_markup_mode=None, help="Look at settings: schema, show, check, example.", no_args_is_help=True
 )
 app.add_typer(settings_app, name="config")
+models_app = typer.Typer(
+    rich_markup_mode=None, help="Look at models: list, measure, quantise, export.", no_args_is_help=True
+)
+app.add_typer(models_app, name="models")
 
 ConfigOption = Annotated[
     Path | None,
@@ -269,6 +273,81 @@ def config_example() -> None:
     from deploy.config import EXAMPLE
 
     sys.stdout.write(EXAMPLE)
+
+
+ModelArgument = Annotated[
+    str, typer.Argument(help="A name from models/ or an ONNX file; that of the settings if none is given.")
+]
+FootageOption = Annotated[
+    str, typer.Option("--footage", help="A video or a folder of pictures of your own; the demo's if none.")
+]
+FramesOption = Annotated[int, typer.Option("--frames", min=10, help="Look at so many frames at most.")]
+ClassOption = Annotated[list[str] | None, typer.Option("--class", help="What is counted (again for more).")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@models_app.command("list")
+def models_list() -> None:
+    """Print the models that have a name, and which backend was found best for each here."""
+    from deploy import models
+
+    models.show_list()
+
+
+@models_app.command("measure")
+def models_measure(
+    model: ModelArgument = "",
+    footage: FootageOption = "",
+    frames: FramesOption = 400,
+    classes: ClassOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure each backend on this machine, and let `detector.backend: auto` take the fastest that agrees with fp32."""
+    from deploy import models, terminal
+
+    settings = _detector(config, model)
+    look = models.Footage(footage, tuple(classes or ["person"]), frames)
+    models.run_measure(settings, look, terminal.messages(), as_json=as_json)
+
+
+@models_app.command("quantise")
+def models_quantise(
+    model: ModelArgument = "",
+    footage: FootageOption = "",
+    frames: FramesOption = 400,
+    classes: ClassOption = None,
+    backend: Annotated[
+        str, typer.Option("--backend", help="onnxruntime or openvino: what the model is made for.")
+    ] = "onnxruntime",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a model in 8-bit integers, calibrated on your footage, if it sees and counts the same."""
+    from deploy import models, terminal
+
+    if backend not in {"onnxruntime", "openvino"}:
+        raise UsageError(f"--backend {backend!r} is none: onnxruntime and openvino are.")
+    settings = _detector(config, model)
+    look = models.Footage(footage, tuple(classes or ["person"]), frames)
+    models.run_quantise(settings, look, backend, terminal.messages(), as_json=as_json)
+
+
+@models_app.command("export")
+def models_export(
+    weights: Annotated[str, typer.Argument(help="Weights of an Ultralytics model, such as yolo11n.pt.")],
+) -> None:
+    """Export Ultralytics' weights to ONNX; needs their package."""
+    from deploy import models, terminal
+
+    models.run_export(weights, terminal.messages())
+
+
+def _detector(config: Path | None, model: str) -> "DetectorSettings":
+    import msgspec
+
+    settings = _loaded(config).detector
+    return msgspec.structs.replace(settings, model=model) if model else settings
 
 
 def _loaded(path: Path | None) -> "BoxSettings":

@@ -86,6 +86,7 @@ def checks(settings: BoxSettings) -> Iterator[Finding]:
     yield machine()
     yield cpu(Path("/proc/cpuinfo"))
     yield onnxruntime()
+    yield openvino()
     yield model(settings)
     yield opencv()
     for camera in settings.cameras:
@@ -148,9 +149,46 @@ def onnxruntime() -> Finding:
     return Finding("onnxruntime", OK, f"{answer['version']}, {', '.join(answer['providers'])}")
 
 
+def openvino() -> Finding:
+    """Is there a second backend? Without it nothing is missing but speed."""
+    answer = probe("openvino", "")
+    if isinstance(answer, str):
+        if "No module named" in answer:
+            return Finding("openvino", OK, "not installed; countline[openvino] is faster on many processors")
+        return Finding(
+            "openvino", WARN, answer, "it is left aside: pip uninstall openvino, or install it again"
+        )
+    return Finding("openvino", OK, f"{answer['version']}, calculates in {', '.join(answer['precisions'])}")
+
+
 def model(settings: BoxSettings) -> Finding:
-    """Is the model there and genuine, and how fast is it?"""
-    name = settings.detector.model
+    """Is the model there and genuine, what runs it, and how fast is it?"""
+    path = _model_path(settings.detector.model)
+    if isinstance(path, Finding):
+        return path
+    answer = probe(
+        "model", json.dumps({"path": str(path), "settings": msgspec.to_builtins(settings.detector)})
+    )
+    if isinstance(answer, str):
+        return Finding("model", FAIL, answer, "set detector.model to a YOLO detector exported to ONNX")
+    found = (
+        f"{answer['name']} ({answer['layout']}): {answer['median_ms']:.0f} ms a picture of 768x576 ({', '.join(answer['providers'])})"
+        f"; {answer['measured']}"
+    )
+    if answer["fallback"]:
+        return Finding(
+            "model",
+            WARN,
+            f"{found}; {answer['fallback']}",
+            "mend the driver, or set `detector.provider` to cpu",
+        )
+    if answer["median_ms"] > SLOW_MODEL_MS:
+        return Finding("model", WARN, found, "set a smaller `detector.input_size`, or take a smaller model")
+    return Finding("model", OK, found)
+
+
+def _model_path(name: str) -> Path | Finding:
+    """Return the model's file, or what is wrong with it."""
     path = Path(name).expanduser()
     if "/" not in name and not name.endswith(".onnx"):
         if name not in model_names():
@@ -176,15 +214,7 @@ def model(settings: BoxSettings) -> Finding:
                 f"{path} is damaged (wrong checksum)",
                 "remove it; the next start fetches it again",
             )
-    answer = probe(
-        "model", json.dumps({"path": str(path), "settings": msgspec.to_builtins(settings.detector)})
-    )
-    if isinstance(answer, str):
-        return Finding("model", FAIL, answer, "set detector.model to a YOLO detector exported to ONNX")
-    found = f"{answer['name']}: {answer['median_ms']:.0f} ms a picture of 768x576 ({', '.join(answer['providers'])})"
-    if answer["median_ms"] > SLOW_MODEL_MS:
-        return Finding("model", WARN, found, "set a smaller `detector.input_size`, or take a smaller model")
-    return Finding("model", OK, found)
+    return path
 
 
 def opencv() -> Finding:
@@ -355,6 +385,12 @@ def _probe_onnxruntime(_argument: str) -> dict[str, Any]:
     return {"version": library.__version__, "providers": library.get_available_providers()}
 
 
+def _probe_openvino(_argument: str) -> dict[str, Any]:
+    library = importlib.import_module("openvino")
+    door = importlib.import_module("edge.detect.run_openvino")
+    return {"version": library.__version__.split("-")[0], "precisions": door.precisions()}
+
+
 def _probe_opencv(_argument: str) -> dict[str, Any]:
     library = importlib.import_module("cv2")
     lines = library.getBuildInformation().splitlines()
@@ -383,7 +419,25 @@ def _probe_model(argument: str) -> dict[str, Any]:
         "name": detector.name,
         "median_ms": sorted(took_ms)[_INFERENCES // 2],
         "providers": list(detector.providers),
+        "layout": detector.layout.value,
+        "fallback": detector.fallback,
+        "measured": _told_by_measurement(Path(asked["path"])),
     }
+
+
+def _told_by_measurement(path: Path) -> str:
+    from edge.detect.measured import recall  # noqa: PLC0415
+
+    known, reason = recall(path)
+    if known is None:
+        return f"{reason or 'no other backend measured'}: `countline models measure` looks for a faster one"
+    best = known.best()
+    chosen = f"{best.backend} {best.precision} is best" if best else "onnxruntime f32 is best"
+    ratios = ", ".join(
+        f"{one.backend} {one.precision} {one.time_ratio:.2f} x{'' if one.is_offered else ' (disagrees)'}"
+        for one in known.results[1:]
+    )
+    return f"measured here on {known.frames} frames: {chosen}{f' ({ratios})' if ratios else ''}"
 
 
 def _probe_camera(argument: str) -> dict[str, Any]:
@@ -423,6 +477,7 @@ def _probe_camera(argument: str) -> dict[str, Any]:
 
 PROBES: dict[str, Callable[[str], dict[str, Any]]] = {
     "onnxruntime": _probe_onnxruntime,
+    "openvino": _probe_openvino,
     "opencv": _probe_opencv,
     "model": _probe_model,
     "camera": _probe_camera,

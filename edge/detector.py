@@ -148,6 +148,17 @@ class Detector:
                 self._give_back(letterbox)
         return [found[i] for i in range(len(images))]
 
+    def feeds(self, image: Image) -> dict[str, NDArray[np.generic]]:
+        """Return what the model would be given for a picture, by the names of its inputs; to calibrate it with.
+
+        Args:
+            image: uint8, shape (H, W, 3), BGR.
+        """
+        letterbox = self._borrow(image)
+        tensor = letterbox(image).copy()
+        self._give_back(letterbox)
+        return _feeds(self._card, tensor)
+
     def _groups(self, images: Sequence[Image]) -> list[list[int]]:
         """Return which pictures go into one run."""
         if not self._card.takes_many:
