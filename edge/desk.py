@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from countline.clock import Clock
 from countline.telemetry import Log
 from edge.arrays import Detections
-from edge.fair import Governor, next_turns
+from edge.fair import Governor, is_taken, next_turns
 from edge.frames import Frame, Image
 
 # A source answers within this, or says that it is blind.
@@ -28,6 +28,8 @@ HANGS_AFTER_S = 3.0
 # How often it is judged whether the machine keeps up.
 JUDGE_EVERY_S = 1.0
 _JOIN_S = 1.0
+# A source that has left out more by itself is so slow that its next picture is wanted in any case.
+MAX_SKIPPED = 1_000
 
 _log = Log("edge.desk")
 
@@ -71,23 +73,23 @@ class Lane:
         # Left out since the last picture that was not: how many, and the blind time that they told of.
         self._dropped = 0
         self._blind_ms = 0
-        self._stride = 1
-        self._last_index = -1
+        self._share = 1.0
+        self._wanted_to = -1
         # How many pictures came that needed the detector, those that were left out included.
         self._arrived = 0
         self._offered_index = -1
 
     @property
-    def stride(self) -> int:
-        """Of how many pictures one is taken; 1 unless the machine is too slow."""
-        return self._stride
+    def share(self) -> float:
+        """Which share of the pictures is taken; 1 unless the machine is too slow."""
+        return self._share
 
     @property
     def note(self) -> str:
         """What a person should know of it; mostly empty."""
-        if self._stride == 1:
+        if self._share == 1.0:
             return ""
-        return f"the machine cannot keep up: one of {self._stride} pictures is counted"
+        return f"the machine cannot keep up: {self._share:.0%} of the pictures are counted"
 
     # Called by the camera's reader.
 
@@ -100,9 +102,10 @@ class Lane:
         """Say whether a picture belongs to the even selection that the machine manages; if not it is dropped."""
         with self._desk.lock:
             self._answered()
-            stride = self._stride
-            is_wanted = self._last_index < 0 or frame.index // stride != self._last_index // stride
-            self._last_index = frame.index
+            # One of those since the last picture belongs to the selection: a source may have left out some by itself.
+            first = max(self._wanted_to + 1, frame.index - MAX_SKIPPED)
+            is_wanted = any(is_taken(index, self._share) for index in range(frame.index, first - 1, -1))
+            self._wanted_to = max(self._wanted_to, frame.index)
             if not is_wanted:
                 self._drop(frame)
             return is_wanted
@@ -252,9 +255,9 @@ class Lane:
         arrived, self._arrived = self._arrived, 0
         return arrived
 
-    def set_stride(self, stride: int) -> None:
-        """Take one of so many pictures."""
-        self._stride = stride
+    def set_share(self, share: float) -> None:
+        """Take a share of the pictures."""
+        self._share = share
 
 
 class Desk:
@@ -367,14 +370,11 @@ class Desk:
 
     def _pace(self, wanted_fps: dict[str, float]) -> None:
         for name, fps in wanted_fps.items():
-            lane, stride = self._lanes[name], self._governor.stride(name)
-            if stride == lane.stride:
-                continue
-            lane.set_stride(stride)
-            told = {"camera": name, "brings_fps": round(fps, 1), "counted_fps": round(fps / stride, 1)}
-            if stride > 1:
-                _log.warning(
-                    "the machine cannot keep up; pictures are left out evenly", one_of=stride, **told
-                )
-            else:
+            lane, share = self._lanes[name], self._governor.share(name)
+            before = lane.share
+            lane.set_share(share)
+            told = {"camera": name, "brings_fps": round(fps, 1), "counted_fps": round(fps * share, 1)}
+            if before == 1.0 and share < 1.0:
+                _log.warning("the machine cannot keep up; pictures are left out evenly", **told)
+            elif share == 1.0 and before < 1.0:
                 _log.info("the machine keeps up again; every picture is counted", **told)
