@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, WebSocketRoute, expect
 
+from countline.events import LineDoubt
 from tests.e2e.conftest import Visit
-from tests.page_server import PAGE, Camera, PageBox, drawn
+from tests.page_server import PAGE, Camera, PageBox, drawn, now_ms
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -223,6 +224,24 @@ async def test_blind_minutes_are_hatched_and_never_zero(open_box: OpenBox, visit
     assert len(rows) == 60
     assert len(unwatched) >= 5
     assert all(row[1:3] == [NONE, NONE] for row in unwatched)
+
+
+async def test_what_speaks_against_a_line_stands_at_the_line_until_it_is_cleared(
+    open_box: OpenBox, visit: Visit
+) -> None:
+    """A line that cannot count well says so and what to do, the others say nothing."""
+    box = open_box()
+    page = (await visit(box.url)).page
+    await is_live(page)
+    doubts = page.locator('[data-line="kerb"] .doubts')
+    await expect(doubts).to_be_hidden()
+    plaza = box.cameras["plaza"]
+    doubt = LineDoubt("kerb", "ends", "People vanish there: move it.", {"share": 0.7}, now_ms())
+    box.send(plaza, now_ms(), doubt)
+    await expect(doubts.locator("li")).to_have_text(["People vanish there: move it."])
+    await expect(page.locator('[data-line="crossing"] .doubts')).to_be_hidden()
+    box.send(plaza, now_ms(), LineDoubt("kerb", "ends", cleared=True))
+    await expect(doubts).to_be_hidden()
 
 
 async def test_made_up_scenes_and_absent_pictures_are_said(open_box: OpenBox, visit: Visit) -> None:
