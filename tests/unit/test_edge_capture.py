@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from countline.clock import ManualClock, SystemClock
+from countline.clock import ManualClock, SteadyClock, SystemClock
 from countline.errors import Unavailable, UsageError
 from countline.telemetry import mask
 from edge.arrays import Detections
@@ -221,10 +221,24 @@ def test_damaged_and_differing_pictures_of_a_folder(tmp_path: Path) -> None:
     source.close()
 
 
+class _SetClock(ManualClock):
+    """A clock whose time of day is set, while its monotonic seconds go on as before."""
+
+    def __init__(self, now_ms: int) -> None:
+        super().__init__(now_ms)
+        self._set_by_ms = 0
+
+    def now_ms(self) -> int:
+        return super().now_ms() + self._set_by_ms
+
+    def set_by_ms(self, by_ms: int) -> None:
+        self._set_by_ms += by_ms
+
+
 class _FakeCamera:
     """A camera whose pictures a test sends, one by one."""
 
-    def __init__(self, clock: ManualClock, fps: float = 10.0) -> None:
+    def __init__(self, clock: _SetClock, fps: float = 10.0) -> None:
         self.clock, self.fps = clock, fps
         self.is_on = True
         self.opened = 0
@@ -285,12 +299,12 @@ class _NoWait:
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(1_000_000)
+def clock() -> _SetClock:
+    return _SetClock(1_000_000)
 
 
 @pytest.fixture
-def camera(clock: ManualClock) -> _FakeCamera:
+def camera(clock: _SetClock) -> _FakeCamera:
     return _FakeCamera(clock)
 
 
@@ -417,6 +431,55 @@ def test_camera_faster_than_wanted_is_thinned(camera: _FakeCamera) -> None:
     seen = [frame.captured_at_ms - 1_000_000 for frame in frames if frame is not None]
     assert seen == [0, 300, 500, 800, 1000]
     assert all(frame.dropped == 0 and frame.blind_ms == 0 for frame in frames if frame is not None)
+    end(source, camera)
+
+
+def test_a_clock_that_is_set_forward_was_time_in_which_nobody_watched(camera: _FakeCamera) -> None:
+    """An hour that was skipped is blind time, and no hour in which nothing happened; a machine that slept is the same."""
+    source = opened(camera)
+    source.read(1)
+    camera.clock.set_by_ms(3_600_000)
+    camera.send(after_ms=100)
+    frame = source.read(1)
+    assert frame is not None
+    assert (frame.captured_at_ms, frame.blind_ms) == (1_000_000 + 3_600_100, 3_600_000)
+    end(source, camera)
+
+
+def test_a_clock_that_is_set_back_is_not_followed(camera: _FakeCamera) -> None:
+    """Frames of a camera whose machine's clock goes back are dated one after the other, and nothing is blind."""
+    below = camera.clock
+    source = LiveSource(
+        Connection("c", camera.opener, lambda: Reason("off")), SteadyClock(below), backoff=_NoWait()
+    )
+    sender = threading.Thread(target=camera.send)
+    sender.start()
+    source.open()
+    sender.join()
+    frames = [source.read(1)]
+    for step_ms in (0, -3_600_000, 0, 0):
+        below.set_by_ms(step_ms)
+        camera.send(after_ms=100)
+        frames.append(source.read(1))
+    assert [(f.captured_at_ms - 1_000_000, f.blind_ms) for f in frames if f is not None] == [
+        (0, 0),
+        (100, 0),
+        (190, 0),
+        (280, 0),
+        (370, 0),
+    ]
+    end(source, camera)
+
+
+def test_a_camera_that_sends_its_pictures_at_once_is_a_camera(camera: _FakeCamera) -> None:
+    """After a hiccup of the network many pictures come in one moment: the newest is taken, the others are dropped."""
+    source = opened(camera)
+    source.read(1)
+    for _ in range(20):
+        camera.send()
+    frame = source.read(1)
+    assert frame is not None
+    assert (frame.index, frame.dropped, frame.captured_at_ms, frame.blind_ms) == (20, 19, 1_000_000, 0)
     end(source, camera)
 
 
