@@ -1,6 +1,8 @@
 """Settings of counters, rules, live topics: what is wrong is said with its place, before anything starts."""
 
+import re
 from datetime import time
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +29,18 @@ def box(text: str) -> BoxSettings:
 
 
 def test_what_the_documentation_shows_is_accepted():
+    """All examples of its page together are settings that work."""
+    page = (Path(__file__).parents[2] / "docs" / "local.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    cameras = CAMERAS.replace("name: hall", "name: entrance").replace("name: back,", "name: side,")
+    yard = cameras.replace("door, points: [[0, 0], [1, 1]]}]\n", "back-door, points: [[0, 0], [1, 1]]}]\n")
+    settings = parse(yard + "".join(examples), BoxSettings, "local.md", {})
+    assert len(examples) == 5
+    assert (len(settings.counters), len(settings.rules)) == (1, 2)
+    assert settings.home_assistant.enabled
+
+
+def test_all_kinds_of_actions_are_accepted():
     """Counters, rules with all four actions, live topics and Home Assistant."""
     settings = box(
         """
