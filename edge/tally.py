@@ -18,6 +18,9 @@ from countline.events import (
 )
 from edge.count.rules import Moment
 
+# Who vanished in a zone no longer than this before a recording ended is still there.
+STILL_THERE_MS = 2_000
+
 
 @dataclass(slots=True)
 class LineTally:
@@ -133,12 +136,12 @@ class ZoneTally:
             stays.entries += 1
             stays.steps.append((at_ms, 1))
 
-    def leave(self, event: ZoneVisit, at_ms: int, *, at_end: bool) -> None:
-        """Count one stay; who was inside when the recording ended has not left."""
+    def leave(self, event: ZoneVisit, at_ms: int, *, is_there: bool) -> None:
+        """Count one stay; who was still there when the recording ended has not left."""
         for stays in self._of(event.cls):
             stays.visits += 1
             stays.dwell_sum_ms += event.dwell_ms
-            if not (at_end and event.vanished):
+            if not is_there:
                 stays.steps.append((at_ms, -1))
 
     def crowd(self, event: ZoneCrowded, at_ms: int) -> None:
@@ -287,7 +290,8 @@ class Tally:
                 case ZoneEntered():
                     zones[event.zone].enter(event, at_ms)
                 case ZoneVisit():
-                    zones[event.zone].leave(event, at_ms, at_end=at_end)
+                    is_there = at_end and event.vanished and self.last_ms - at_ms <= STILL_THERE_MS
+                    zones[event.zone].leave(event, at_ms, is_there=is_there)
                 case ZoneCrowded():
                     zones[event.zone].crowd(event, at_ms)
                 case GatePassed():

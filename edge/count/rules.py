@@ -131,10 +131,13 @@ class Rules:
 
     def feed(self, tracks: Tracks, at_ms: int) -> list[Moment]:
         """Take the tracks of one frame; return what happened, in order of time."""
+        return self._feed(tracks, at_ms, is_last=False)
+
+    def _feed(self, tracks: Tracks, at_ms: int, *, is_last: bool) -> list[Moment]:
         spots = tracks.settled
         first = self._paths.feed(spots)
         moments = self._feed_lines(spots)
-        moments += self._feed_zones(spots, first, at_ms, tracks.ended)
+        moments += self._feed_zones(tracks, first, at_ms, is_last=is_last)
         if self._heat:
             moments += self._heat.feed(spots, at_ms)
         for track in tracks.ended:
@@ -145,10 +148,10 @@ class Rules:
 
     def finish(self, tracks: Tracks, at_ms: int) -> list[Moment]:
         """Take the last tracks, because no frame will come any more; return what that decides, in order of time."""
-        moments = self.feed(tracks, at_ms)
+        moments = self._feed(tracks, at_ms, is_last=True)
         for zone, _, crowding in self._zones:
             if crowding:
-                moments += crowding.finish(sum(zone.occupancy().values()), at_ms)
+                moments += crowding.finish(sum(zone.occupancy(at_ms).values()), at_ms)
         if self._heat:
             moments += self._heat.finish(at_ms)
         return moments
@@ -216,9 +219,10 @@ class Rules:
     # ---- zones
 
     def _feed_zones(
-        self, spots: Spots, first: NDArray[np.bool_], at_ms: int, ended: Sequence[int]
+        self, seen: Tracks, first: NDArray[np.bool_], at_ms: int, *, is_last: bool
     ) -> list[Moment]:
         moments: list[Moment] = []
+        spots = seen.settled
         class_ids: list[int] = spots.class_id.tolist()
         classes = [self._class_names[class_id] for class_id in class_ids]
         tracks, times = spots.track_id.tolist(), spots.at_ms.tolist()
@@ -229,10 +233,11 @@ class Rules:
             ]
             wanted = np.array(taken, dtype=np.bool_)
             changes = zone.feed(spots, classes, wanted, first)
-            for track in ended:
+            for track in seen.ended:
                 changes += zone.end(track)
+            changes += zone.finish() if is_last else zone.expire(at_ms)
             moments += [_came_or_left(change) for change in changes]
-            occupancy = zone.occupancy()
+            occupancy = zone.occupancy(at_ms)
             if occupancy != self._occupancy[zone.name]:
                 self._occupancy[zone.name] = occupancy
                 moments.append((at_ms, ZoneOccupancy(zone.name, occupancy)))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge.arrays import Spots
-from edge.count.zone import BORDER_SETTLE_MS, SETTLE_MS, Entry, Visit, ZoneCounter
+from edge.count.zone import BORDER_SETTLE_MS, HANDOVER_MS, SETTLE_MS, Entry, Visit, ZoneCounter
 
 SQUARE = [(0.0, 0.0), (100.0, 0.0), (100.0, 100.0), (0.0, 100.0)]
 IN, OUT = (50.0, 50.0), (150.0, 50.0)
@@ -37,9 +37,9 @@ def test_a_visit_lasts_from_the_first_to_the_last_moment_inside() -> None:
     """Coming and going are believed late but dated back to when they happened."""
     zone = ZoneCounter("lobby", SQUARE)
     assert stay(zone, IN, 1_000, 5_000) == [Entry("lobby", "person", 1, 1_000, appeared=False)]
-    assert zone.occupancy() == {"person": 1}
+    assert zone.occupancy(5_000) == {"person": 1}
     assert stay(zone, OUT, 5_000, 6_000) == [Visit("lobby", "person", 1, 5_000, 4_000)]
-    assert zone.occupancy() == {}
+    assert zone.occupancy(5_000) == {}
 
 
 def test_someone_who_shakes_on_the_border_is_one_visit() -> None:
@@ -52,7 +52,7 @@ def test_someone_who_shakes_on_the_border_is_one_visit() -> None:
         for change in feed(zone, IN if at_ms % 200 else OUT, at_ms)
     ]
     assert shaking == []
-    assert zone.occupancy() == {"person": 1}
+    assert zone.occupancy(5_000) == {"person": 1}
     assert SETTLE_MS > 100
 
 
@@ -73,9 +73,13 @@ def test_who_disappears_inside_has_left_when_last_seen() -> None:
     """A track that ends inside a zone ends its visit, and the visit says that nobody saw it leave."""
     zone = ZoneCounter("lobby", SQUARE)
     stay(zone, IN, 0, 3_000)
-    assert zone.end(1) == [Visit("lobby", "person", 1, 2_900, 2_900, vanished=True)]
     assert zone.end(1) == []
-    assert zone.occupancy() == {}
+    assert zone.expire(2_900 + 2 * HANDOVER_MS) == []
+    assert zone.occupancy(2_900 + HANDOVER_MS) == {"person": 1}
+    assert zone.occupancy(2_901 + HANDOVER_MS) == {}
+    assert zone.expire(2_901 + 2 * HANDOVER_MS) == [Visit("lobby", "person", 1, 2_900, 2_900, vanished=True)]
+    assert zone.end(1) == zone.finish() == []
+    assert zone.occupancy(5_000) == {}
 
 
 def test_who_was_just_going_out_when_the_track_ended_left_at_the_border() -> None:
@@ -100,7 +104,7 @@ def test_a_class_that_flickers_inside_leaves_as_what_it_came_in() -> None:
     zone = ZoneCounter("lobby", SQUARE)
     stay(zone, IN, 0, 2_000, cls="truck")
     stay(zone, IN, 2_000, 4_000, cls="car")
-    assert zone.occupancy() == {"truck": 1}
+    assert zone.occupancy(5_000) == {"truck": 1}
     (visit,) = stay(zone, OUT, 4_000, 5_000, cls="car")
     assert visit.cls == "truck"
 
@@ -111,7 +115,7 @@ def test_what_is_not_wanted_never_comes_in_but_who_is_inside_stays_counted() -> 
     assert stay(zone, IN, 0, 3_000, wanted=False) == []
     stay(zone, IN, 3_000, 5_000)
     assert stay(zone, IN, 5_000, 6_000, wanted=False) == []
-    assert zone.occupancy() == {"person": 1}
+    assert zone.occupancy(5_000) == {"person": 1}
 
 
 @pytest.mark.parametrize("gap_ms", [40, 200, 400])
@@ -124,6 +128,66 @@ def test_a_slow_camera_sees_the_same_visit(gap_ms: int) -> None:
         for change in feed(zone, IN if 2_000 <= at_ms < 8_000 else OUT, at_ms)
     ]
     assert [type(change) for change in changes] == [Entry, Visit]
+
+
+def appears(
+    zone: ZoneCounter, foot: tuple[float, float], from_ms: int, to_ms: int, track: int = 2
+) -> list[Entry | Visit]:
+    """Somebody who was never seen before is there from one moment to another."""
+    return [
+        change
+        for at_ms in range(from_ms, to_ms, 100)
+        for change in zone.feed(
+            spot(foot, at_ms, track), ["person"], np.array([True]), np.array([at_ms == from_ms])
+        )
+    ]
+
+
+@pytest.mark.parametrize("ends_first", [True, False])
+def test_who_is_found_again_as_somebody_new_goes_on_with_the_same_visit(ends_first: bool) -> None:
+    """A track that breaks inside is no second visitor, whether the tracker gives it up before or after."""
+    zone = ZoneCounter("lobby", SQUARE)
+    stay(zone, IN, 0, 3_000)
+    if ends_first:
+        assert zone.end(1) == []
+    assert appears(zone, (60.0, 60.0), 3_500, 5_000) == []
+    assert zone.end(1) == []
+    assert zone.occupancy(5_000) == {"person": 1}
+    assert appears(zone, OUT, 5_000, 6_000) == [Visit("lobby", "person", 2, 5_000, 5_000)]
+    assert zone.finish() == []
+
+
+@pytest.mark.parametrize(
+    ("foot", "from_ms"),
+    [
+        pytest.param((5.0, 95.0), 3_000, id="too far"),
+        pytest.param(IN, 2_900 + HANDOVER_MS + 100, id="too late"),
+    ],
+)
+def test_who_appears_elsewhere_or_later_is_somebody_else(foot: tuple[float, float], from_ms: int) -> None:
+    """Reach and time are bounded; then there are two visits."""
+    zone = ZoneCounter("lobby", SQUARE)
+    stay(zone, (95.0, 5.0), 0, 3_000)
+    zone.end(1)
+    (entry,) = appears(zone, foot, from_ms, from_ms + 1_000)
+    assert isinstance(entry, Entry)
+    assert zone.occupancy(5_000) == {"person": 2}
+
+
+def test_who_appears_beside_somebody_who_is_still_seen_is_somebody_else() -> None:
+    """Two people who stand together are two."""
+    zone = ZoneCounter("lobby", SQUARE)
+    changes = []
+    for at_ms in range(0, 5_000, 100):
+        changes += feed(zone, IN, at_ms)
+        if at_ms >= 2_000:
+            changes += (
+                appears(zone, (60.0, 60.0), at_ms, at_ms + 1)
+                if at_ms == 2_000
+                else zone.feed(spot((60.0, 60.0), at_ms, 2), ["person"], np.array([True]), np.array([False]))
+            )
+    assert [change.track for change in changes] == [1, 2]
+    assert zone.occupancy(5_000) == {"person": 2}
 
 
 def test_a_zone_remembers_only_who_is_inside() -> None:
