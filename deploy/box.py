@@ -35,7 +35,7 @@ from deploy.broker import BrokerSettings, choose, is_listening
 from deploy.config import BoxSettings, Paths
 from deploy.material import model_file
 from deploy.part import own_process
-from edge.config import CameraSettings, source_kind, source_path
+from edge.config import DETLOG, CameraSettings, source_kind, source_path
 
 LOOPBACK = "127.0.0.1"
 STOP_ORDER = ("edge", "gateway", "worker", "api", "broker")
@@ -352,6 +352,8 @@ def check_source(camera: CameraSettings) -> None:
     if kind not in {"video", "folder", "detections"}:
         return
     name = source_path(camera.source)
+    if camera.source.startswith(DETLOG) and "*" in name:
+        return  # a pattern, judged when it is opened
     if not Path(name).expanduser().exists():
         raise UsageError(f"Camera {camera.name!r}: there is no file or folder {name!r}.")
 

@@ -159,7 +159,7 @@ def api(
 
 @app.command()
 def count(
-    source: Annotated[str, typer.Argument(help="A video, a folder of pictures, or mot:det.txt")],
+    source: Annotated[str, typer.Argument(help="A video, a folder of pictures, mot:det.txt, or detlog:PATH")],
     lines: Annotated[
         Path | None, typer.Option("--lines", help="YAML with `lines:` and `zones:`, as under a camera.")
     ] = None,

@@ -217,11 +217,19 @@ class _Fit:
 def log_files(path: Path) -> list[Path]:
     """Return the files of a log, in order.
 
+    Args:
+        path: A file, a folder, or a pattern such as door/2026-11-2*, because a file's name is the hour in which it begins.
+
     Raises:
         UsageError: There are none.
     """
     if path.is_file():
         return [path]
+    if "*" in path.name:
+        found = sorted(one for one in path.parent.glob(path.name) if one.suffix == SUFFIX)
+        if not found:
+            raise UsageError(f"no detection log ({SUFFIX}) is called {path}.")
+        return found
     if not path.is_dir():
         raise UsageError(f"the detection log {path} does not exist.")
     found = sorted(path.glob(f"*{SUFFIX}"))

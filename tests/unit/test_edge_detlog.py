@@ -80,6 +80,15 @@ def test_a_file_is_an_hour_at_most_and_named_by_its_beginning(tmp_path: Path) ->
     ]
 
 
+def test_some_hours_of_a_log_are_chosen_by_their_names(tmp_path: Path) -> None:
+    """A pattern takes the files of a day or an hour; one that fits nothing is refused."""
+    record(tmp_path, [START_MS + i * FILE_MS for i in range(4)])
+    frames = play(tmp_path / "2023-11-15T*")
+    assert [frame.captured_at_ms for frame in frames] == [START_MS + 2 * FILE_MS, START_MS + 3 * FILE_MS]
+    with pytest.raises(UsageError, match="no detection log"):
+        play(tmp_path / "2024-*")
+
+
 def test_a_restart_within_a_millisecond_overwrites_nothing(tmp_path: Path) -> None:
     """A second file of the same beginning gets a name of its own."""
     record(tmp_path, [START_MS])
