@@ -2,7 +2,6 @@
 
 import difflib
 import threading
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,13 +20,13 @@ from edge.detect.layout import Layout, Reading, Trial, decide, preparation
 from edge.detect.letterbox import Letterbox
 from edge.detect.machine import default_threads
 from edge.detect.measured import recall
-from edge.detect.preparation import Placement, snug_size
+from edge.detect.preparation import Fit, Placement, snug_size
 from edge.detect.run_onnxruntime import OnnxRuntime
-from edge.detect.turns import Turns
 from edge.frames import Image
 
-# Buffers are kept for this many pictures, about 5 MB each; a further one replaces the oldest.
+# Buffers are kept for this many sizes of pictures, about 5 MB each; a further size replaces the oldest.
 _MAX_LETTERBOXES = 8
+_MAX_BATCH = 8
 _GREY = 0.5
 
 # Their exports carry no metadata; the published ones are trained on COCO.
@@ -39,7 +38,7 @@ __all__ = ["Detector", "default_threads"]
 
 
 class Detector:
-    """A detector for pictures of any size. Safe to call from several threads; they take turns, first come first served."""
+    """A detector for pictures of any size. Safe to call from several threads, one after the other."""
 
     def __init__(self, path: Path, settings: DetectorSettings, classes: Sequence[str] = ()) -> None:
         """Load the model, run it once, and find out how to read its output.
@@ -66,9 +65,8 @@ class Detector:
             raise UsageError(f"{path}: {error}") from None
         self._name = path.stem
         self._preparation = preparation(self._reading.layout)
-        self._free: deque[Letterbox] = deque(maxlen=_MAX_LETTERBOXES)
-        self._guard = threading.Lock()
-        self._turns = Turns()
+        self._letterboxes: dict[tuple[int, int], Letterbox] = {}
+        self._lock = threading.Lock()
         self._wanted = Wanted(
             class_ids=_class_ids(classes, self._class_names, path),
             confidence=settings.confidence,
@@ -118,34 +116,30 @@ class Detector:
         Args:
             image: uint8, shape (H, W, 3), BGR.
         """
-        letterbox = self._borrow(image)
-        tensor = letterbox(image)
-        with self._turns:
+        with self._lock:
+            letterbox = self._letterbox(image)
             # Reading the output costs a four-hundredth of the run, and the next run may overwrite it.
-            found = self._read(self._run(tensor), 0, letterbox)
-        self._give_back(letterbox)
-        return found
+            return self._read(self._run(letterbox(image)), 0, letterbox.fit)
 
     def many(self, images: Sequence[Image]) -> list[Detections]:
         """Return what is seen in each of several pictures, in their order.
 
         Pictures that need the same size of input go through the model together if it takes any number of them, else
-        one by one. On a processor that is no faster (docs/decisions/0010); on an accelerator it is.
+        one by one. On a processor that is no faster (docs/decisions/0010); on an accelerator it may be.
 
         Args:
             images: Each uint8, shape (H, W, 3), BGR.
         """
         found: dict[int, Detections] = {}
         for group in self._groups(images):
-            letterboxes = [self._borrow(images[i]) for i in group]
-            tensors = [letterbox(images[i]) for i, letterbox in zip(group, letterboxes, strict=True)]
-            tensor = tensors[0] if len(tensors) == 1 else np.concatenate(tensors)
-            with self._turns:
-                outputs = self._run(tensor)
+            with self._lock:
+                letterboxes = [self._letterbox(images[i]) for i in group]
+                tensors = [
+                    letterbox(images[i]).copy() for i, letterbox in zip(group, letterboxes, strict=True)
+                ]
+                outputs = self._run(np.concatenate(tensors))
                 for row, (i, letterbox) in enumerate(zip(group, letterboxes, strict=True)):
-                    found[i] = self._read(outputs, row, letterbox)
-            for letterbox in letterboxes:
-                self._give_back(letterbox)
+                    found[i] = self._read(outputs, row, letterbox.fit)
         return [found[i] for i in range(len(images))]
 
     def feeds(self, image: Image) -> dict[str, NDArray[np.generic]]:
@@ -154,10 +148,8 @@ class Detector:
         Args:
             image: uint8, shape (H, W, 3), BGR.
         """
-        letterbox = self._borrow(image)
-        tensor = letterbox(image).copy()
-        self._give_back(letterbox)
-        return _feeds(self._card, tensor)
+        with self._lock:
+            return _feeds(self._card, self._letterbox(image)(image).copy())
 
     def _groups(self, images: Sequence[Image]) -> list[list[int]]:
         """Return which pictures go into one run."""
@@ -166,10 +158,12 @@ class Detector:
         groups: dict[tuple[int, int], list[int]] = {}
         for i, image in enumerate(images):
             groups.setdefault(self.input_size(image.shape[1], image.shape[0]), []).append(i)
-        return list(groups.values())
+        # A bound on the memory that one run takes.
+        return [
+            group[k : k + _MAX_BATCH] for group in groups.values() for k in range(0, len(group), _MAX_BATCH)
+        ]
 
-    def _read(self, outputs: Sequence[NDArray[np.generic]], row: int, letterbox: Letterbox) -> Detections:
-        fit = letterbox.fit
+    def _read(self, outputs: Sequence[NDArray[np.generic]], row: int, fit: Fit) -> Detections:
         picked = [outputs[i][row] for i in self._reading.picks]
         found = decode(picked, self._reading.layout, self._wanted, fit.size)
         return to_picture(found, fit.to_source(found.xyxy))
@@ -177,21 +171,16 @@ class Detector:
     def _run(self, tensor: NDArray[np.generic]) -> Sequence[NDArray[np.generic]]:
         return self._backend.run(_feeds(self._card, tensor))
 
-    def _borrow(self, image: Image) -> Letterbox:
-        """Return buffers that nobody else uses: pictures are prepared while another camera's are looked at."""
+    def _letterbox(self, image: Image) -> Letterbox:
         height, width = image.shape[:2]
-        with self._guard:
-            for letterbox in self._free:
-                if letterbox.fit.source == (width, height):
-                    self._free.remove(letterbox)
-                    return letterbox
-        return Letterbox(
-            (width, height), self.input_size(width, height), self._preparation, self._card.picture.dtype
-        )
-
-    def _give_back(self, letterbox: Letterbox) -> None:
-        with self._guard:
-            self._free.append(letterbox)
+        letterbox = self._letterboxes.get((width, height))
+        if letterbox is None:
+            if len(self._letterboxes) >= _MAX_LETTERBOXES:
+                del self._letterboxes[next(iter(self._letterboxes))]
+            size = self.input_size(width, height)
+            letterbox = Letterbox((width, height), size, self._preparation, self._card.picture.dtype)
+            self._letterboxes[width, height] = letterbox
+        return letterbox
 
     def _try_out(self, layout: str, class_count: int | None) -> Reading:
         """Run the model once on grey; return how to read its outputs."""

@@ -55,7 +55,7 @@ def test_pictures_of_several_sizes_take_turns(path: Path) -> None:
     for width in range(64, 64 * 20, 64):
         found = detector(np.zeros((width // 2, width, 3), dtype=np.uint8))
         assert_allclose(found.xyxy, [[width / 4, width / 8, width * 3 / 4, width * 3 / 8]])
-    assert len(detector._free) <= 8
+    assert len(detector._letterboxes) <= 8
 
 
 def test_yolov5_with_its_grids_beside_the_list(path: Path) -> None:
