@@ -6,7 +6,7 @@ from edge.frames import Image
 from edge.glance import HEIGHT, WIDTH, Glance
 
 # Pixels that are looked at per cell, along each side: enough to average noise out, few enough to cost next to nothing.
-_PER_CELL = 4
+_PER_CELL = 3
 
 
 def glance(image: Image) -> Glance:
