@@ -1,7 +1,7 @@
 // The zones: who is inside now, the most today, and the visits.
 
 import { byId, setHidden, setNumber, setText, stamp } from "./dom.js";
-import { duration, number } from "./format.js";
+import { clockTime, duration, number } from "./format.js";
 
 /** Keeps the zones' panel in step with the model. */
 export class ZonesPanel {
@@ -34,7 +34,8 @@ function renderZone(parts, zone, camera) {
   const classes = Object.entries(zone.now).filter(([, n]) => n > 0);
   setText(parts.name, zone.zone);
   const mix = classes.length > 1 ? classes.map(([name, n]) => `${number(n)} ${name}`) : [];
-  setText(parts.camera, [camera?.camera ?? zone.camera, ...mix].join(" · "));
+  const tooFull = zone.crowded_since_ms ? [`too full since ${clockTime(zone.crowded_since_ms)}`] : [];
+  setText(parts.camera, [camera?.camera ?? zone.camera, ...mix, ...tooFull].join(" · "));
   setNumber(parts.now, number(classes.reduce((sum, [, n]) => sum + n, 0)));
   setNumber(parts.max, number(zone.today.max ?? 0));
   setNumber(parts.visits, number(zone.today.visits ?? 0));
