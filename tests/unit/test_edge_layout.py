@@ -135,7 +135,7 @@ def test_a_person_may_say_the_layout() -> None:
     assert decide(shapes, Layout.CORNERS_FIRST).layout is Layout.CORNERS_FIRST
     assert decide(trial(1, 8400, 85), Layout.YOLOV6).layout is Layout.YOLOV6
     assert decide(trial(1, 300, 6, fill=0.5), Layout.END_TO_END).layout is Layout.END_TO_END
-    with pytest.raises(UsageError, match="not of the layout 'yolox' that `detector.layout` says"):
+    with pytest.raises(UsageError, match=r"not of the layout 'yolox' that `detector\.layout` says"):
         decide(shapes, Layout.YOLOX)
     with pytest.raises(UsageError, match="'rtdetr'"):
         decide(shapes, Layout.RTDETR)
