@@ -190,7 +190,7 @@ class CameraAgent:
         self._eyes.has_tracks = pipeline.has_tracks
         moments += pipeline.nudged(is_nudged=self._eyes.is_nudged)
         moments += self._saw(seen.frame, watch)
-        self._keep(moments, pipeline.totals())
+        self._keep(moments, pipeline.totals() if moments else None)
         self._show(seen.frame, pipeline.tracks)
 
     def _saw(self, frame: Frame, watch: Watch) -> list[Moment]:

@@ -34,7 +34,7 @@ MAX_SKIPPED = 1_000
 _log = Log("edge.desk")
 
 Look = Callable[[Sequence[Image]], Sequence[Detections]]
-"""Detects on pictures of one size."""
+"""Detects on pictures, which may differ in size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +327,7 @@ class Desk:
                 self._judge(now_s)
 
     def _next(self) -> list[tuple[Lane, Frame]]:
-        """Wait for pictures; return those whose turn it is, of one size. None when the desk is closed."""
+        """Wait for pictures; return those whose turn it is, none when the desk is closed."""
         with self.lock:
             while not self._is_closed:
                 waiting = {

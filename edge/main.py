@@ -27,6 +27,8 @@ from edge.publish import Publisher
 DRAIN_S = 1.5
 # A supervisor that was killed leaves us a moment in which its old agent still holds the data folder.
 LOCK_WAIT_S = 6.0
+# Pictures of several cameras that a graphics card looks at together (docs/decisions/0015).
+TOGETHER = 4
 # A camera that hangs in a driver holds up no stop for longer; what the others counted is safe.
 STOP_PATIENCE_S = 1.5
 
@@ -56,7 +58,7 @@ def run(settings: EdgeSettings, stop: Stop) -> None:
         snapshots = preview.snapshot if preview and settings.preview.snapshot != "off" else None
         local = Local(settings, Surroundings(outbox, publisher, clock, snapshots))
         keeper = Keeper(outbox, publisher.wake, local)
-        desk = Desk(_look(detector) if detector else None, clock)
+        desk = Desk(_look(detector), clock, most=_together(detector)) if detector else Desk(None, clock)
         recordings = Path(settings.data_dir) / "detections"
         shared = Shared(desk, keeper, clock, detector, preview, settings.heartbeat_s, recordings)
         agents = [CameraAgent(camera, shared) for camera in settings.cameras]
@@ -125,9 +127,14 @@ def _detector(settings: EdgeSettings) -> Detector | None:
 
 def _look(detector: Detector) -> Look:
     def look(images: Sequence[Image]) -> list[Detections]:
-        return [detector(image) for image in images]
+        return [detector(images[0])] if len(images) == 1 else detector.many(images)
 
     return look
+
+
+def _together(detector: Detector) -> int:
+    """Return how many pictures the detector looks at together: on a processor one, for several are slower there."""
+    return TOGETHER if detector.providers[0].startswith("CUDA") else 1
 
 
 def _open_outbox(settings: EdgeSettings, clock: Clock) -> Outbox:

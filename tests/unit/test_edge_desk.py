@@ -101,6 +101,28 @@ def test_a_count_that_is_slow_holds_up_only_its_own_camera():
             assert taken(other).index == index
 
 
+def test_a_detector_that_is_faster_so_looks_at_several_at_once():
+    """As many as it takes, of different cameras, who has waited longest first; each gets what was seen on its own."""
+    gate, turns = Gate(), []
+
+    def look(images: Sequence[Image]) -> list[Detections]:
+        turns.append([int(image[0, 0, 0]) for image in images])
+        return gate(images)
+
+    desk = Desk(look, SystemClock(), most=2)
+    lanes = [desk.lane(name, is_live=True) for name in "abc"]
+    desk.start()
+    lanes[0].offer(Frame(0, 0, PICTURE))
+    assert gate.began.acquire(timeout=SOON_S)
+    for number in (2, 1, 0):
+        lanes[number].offer(Frame(1, number, np.full_like(PICTURE, number)))
+    gate.may_go.release(3)
+    assert [taken(lanes[2]).captured_at_ms, taken(lanes[1]).captured_at_ms] == [2, 1]
+    assert [taken(lanes[0]).index, taken(lanes[0]).captured_at_ms] == [0, 0]
+    desk.close()
+    assert turns == [[0], [2, 1], [0]]
+
+
 def test_a_picture_that_brings_its_detections_keeps_its_place():
     """It needs no detector, but is counted after the one that is being looked at."""
     gate = Gate()
