@@ -433,7 +433,7 @@ class CameraConfigured(Event, frozen=True, tag="camera_configured"):
     Attributes:
         width: Of the picture, pixels.
         height: Of the picture, pixels.
-        source: The kind of source: "video", "stream", "usb", "folder", "synthetic", "detections".
+        source: The kind of source: "video", "stream", "usb", "gstreamer", "folder", "synthetic", "detections".
         synthetic: True if the scene is made up. A page must say so.
         model: The detector's name; empty if detections come from a file.
         fps: Frames per second that the source claims; 0 if unknown.

@@ -516,7 +516,7 @@ def source_kind(source: str) -> str:
         return "gstreamer"
     if re.match(r"(?i)(rtsp|rtsps|rtmp|http|https|udp|tcp)://", source):
         return "stream"
-    if source.isdigit() or source.startswith("/dev/video"):
+    if source.isdigit() or source.startswith("/dev/"):
         return "usb"
     return "folder" if not PurePath(source).suffix or source.endswith("/") else "video"
 

@@ -138,7 +138,8 @@ def _open_gstreamer(pipeline: str) -> Capture:
 def _open_usb(settings: CameraSettings) -> Capture:
     hush()
     source = settings.source
-    device = int(source) if source.isdigit() else source
+    # A name that stays, such as /dev/v4l/by-id/..., is a link to the device.
+    device = int(source) if source.isdigit() else str(Path(source).resolve())
     capture = cv2.VideoCapture(device, cv2.CAP_ANY)  # pyright: ignore[reportArgumentType, reportCallIssue] - both are right
     for prop, value in usb_wishes(settings):
         capture.set(prop, value)  # a camera that can't do it goes on as it was

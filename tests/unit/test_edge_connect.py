@@ -28,6 +28,7 @@ VARIABLE = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
         ("tcp://127.0.0.1:8888", "stream"),
         ("0", "usb"),
         ("/dev/video2", "usb"),
+        ("/dev/v4l/by-id/usb-046d_C270-video-index0", "usb"),
         ("csi:0", "gstreamer"),
         ("gst:v4l2src ! videoconvert", "gstreamer"),
         ("detlog:/var/lib/countline/door", "detections"),
