@@ -10,7 +10,7 @@ import pytest
 
 from countline.clock import SystemClock
 from countline.codec import decode
-from countline.events import CameraState, Envelope, Heartbeat, LineCrossed
+from countline.events import CameraState, Drift, Envelope, Heartbeat, LineCrossed, LineDoubt
 from edge import agent
 from edge.agent import CameraAgent, Shared
 from edge.arrays import Detections
@@ -178,3 +178,25 @@ def test_evidence_can_be_switched_off(
     asked, said = run(monkeypatch, tmp_path, 200, noise, EvidenceSettings(enabled=False, motion_gate=False))
     assert asked == 200
     assert {one.event.blind_ms for one in said if isinstance(one.event, Heartbeat)} == {0}
+
+
+def test_a_moved_camera_is_blind_for_a_while_and_then_doubts_its_lines(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, noise: Picture
+) -> None:
+    """Shifted by a tenth after forty seconds; settled after twenty more; then it is watched, with a warning."""
+    scene = ground()
+    _, said = run(
+        monkeypatch,
+        tmp_path,
+        850,
+        lambda index: np.roll(scene, 0 if index < 400 else 16, axis=1) + noise(index),
+        EvidenceSettings(settle_s=20.0),
+    )
+    beats = [(one.at_ms, one.event) for one in said if isinstance(one.event, Heartbeat)]
+    blind = [at_ms - T0 for at_ms, beat in beats if beat.state is CameraState.BLIND]
+    assert 47_000 <= blind[0] <= 51_000
+    assert 66_000 <= blind[-1] <= 72_000
+    (drift,) = [one.event for one in said if isinstance(one.event, Drift)]
+    assert (drift.metric, drift.value) == ("scene_shift", 0.1)
+    (doubt,) = [one.event for one in said if isinstance(one.event, LineDoubt)]
+    assert (doubt.line, doubt.reason, doubt.cleared) == ("middle", "moved", False)
