@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from cloud.api import cameras, counts, heat, problems
+from cloud.api import cameras, counts, heat, occupancy, problems
 from cloud.api.auth import Guard, Sessions, post_session
 from cloud.api.health import health
 from cloud.api.live import LiveFeed, serve_events, serve_websocket
@@ -108,6 +108,13 @@ def _add_state(app: FastAPI, context: Context) -> None:
     @app.get("/v1/gates")
     async def get_gates() -> Response:
         return json_response(cameras.gates(context.feed.hub))
+
+    @app.get("/v1/occupancy")
+    async def get_occupancy(request: Request) -> Response:
+        now_ms = context.clock.now_ms()
+        return json_response(
+            await context.ask(lambda reader: occupancy.answer(request.query_params, reader, now_ms))
+        )
 
     @app.get("/v1/heat")
     async def get_heat(request: Request) -> Response:

@@ -45,6 +45,39 @@ class GatesBody(Struct, frozen=True):
     gates: list[GateBody]
 
 
+class StaysBody(Struct, frozen=True):
+    """How many were in a zone over a time; null where that is not known.
+
+    Attributes:
+        mean: Weighted by time.
+    """
+
+    mean: float | None
+    max: int | None
+    min: int | None
+    last: int | None
+    entries: int
+    visits: int
+    mean_dwell_ms: int | None
+
+
+class ZoneOccupancyBody(Struct, frozen=True):
+    """One zone: all classes together, and each."""
+
+    zone: str
+    all: StaysBody
+    classes: dict[str, StaysBody]
+
+
+class OccupancyBody(Struct, frozen=True):
+    """The zones of a camera over a time."""
+
+    camera: str
+    from_ms: int
+    to_ms: int
+    zones: list[ZoneOccupancyBody]
+
+
 class HeatLayerBody(Struct, frozen=True):
     """Where objects of a class were; cells are numbered row by row from the upper left."""
 

@@ -324,6 +324,21 @@ class HeatLayer(NamedTuple):
     presence_ms: list[int]
 
 
+class ZoneSum(NamedTuple):
+    """A zone's tally of one class over a time; see `cloud.windows.ZoneTally`."""
+
+    zone: str
+    cls: str
+    weighted_ms: int = 0
+    held_ms: int = 0
+    max_n: int | None = None
+    min_n: int | None = None
+    last_n: int | None = None
+    visits: int = 0
+    dwell_ms: int = 0
+    entries: int = 0
+
+
 class ZoneTotal(NamedTuple):
     """A zone's day."""
 
@@ -831,6 +846,20 @@ class StoreReader:
                 ]
         return rows
 
+    def zone_sums(self, no: int, from_ms: int, to_ms: int) -> list[ZoneSum]:
+        """Return a camera's zones over the panes that begin within `[from_ms, to_ms)`, per class and for all classes."""
+        bounds = (no, from_ms, to_ms)
+        sums: dict[tuple[str, str], ZoneSum] = {}
+        with self._snapshot() as connection:
+            for zone, cls, *numbers in connection.execute(_ZONE_SUMS, bounds):
+                sums[zone, cls] = ZoneSum(zone, cls, *numbers)
+            for zone, cls, last_n, _ in connection.execute(_ZONE_LAST, bounds):
+                sums[zone, cls] = sums[zone, cls]._replace(last_n=last_n)
+            for zone, cls, entries in connection.execute(_ZONE_ENTRIES, bounds):
+                one = sums.get((zone, cls), ZoneSum(zone, cls))
+                sums[zone, cls] = one._replace(entries=entries)
+        return list(sums.values())
+
     def heat(self, no: int, from_ms: int, to_ms: int) -> list[HeatLayer]:
         """Return where and for how long a camera's objects were in the hours that begin within `[from_ms, to_ms)`.
 
@@ -890,6 +919,19 @@ _DAY_COUNTS = (
 _DAY_ZONES = (
     "SELECT zone, SUM(visits), SUM(dwell_ms), COALESCE(MAX(iif(cls = '', max_n, NULL)), 0) FROM zone_panes"
     " WHERE camera = ? AND start_ms >= ? AND start_ms < ? GROUP BY zone"
+)
+_ZONE_SUMS = (
+    "SELECT zone, cls, SUM(weighted_ms), SUM(held_ms), MAX(max_n), MIN(min_n), NULL, SUM(visits), SUM(dwell_ms)"
+    " FROM zone_panes WHERE camera = ? AND start_ms >= ? AND start_ms < ? GROUP BY zone, cls ORDER BY zone, cls"
+)
+# With one MAX the other columns are of the row that has it.
+_ZONE_LAST = (
+    "SELECT zone, cls, last_n, MAX(last_ms) FROM zone_panes"
+    " WHERE camera = ? AND start_ms >= ? AND start_ms < ? GROUP BY zone, cls"
+)
+_ZONE_ENTRIES = (
+    "SELECT name, cls, SUM(n) FROM measures WHERE camera = ? AND start_ms >= ? AND start_ms < ?"
+    " AND kind = 'entry' GROUP BY name, cls"
 )
 _DAY_MEASURES = (
     "SELECT kind, name, origin, destination, cls, SUM(n), SUM(total) FROM measures"

@@ -99,6 +99,30 @@ def test_cloud_api_tells_gates_and_heat(api_settings, now_ms):
             assert hint in reply.json()["hint"]
 
 
+def test_cloud_api_tells_occupancy_over_a_time(api_settings, now_ms):
+    """Two for the first half of each minute and one for the second; one visit a minute, of half a minute."""
+    start_ms = now_ms - 30 * 60_000
+    bounds = {"camera": CAMERA, "from": start_ms + 60_000, "to": start_ms + 10 * 60_000 + 45_000}
+    with serving(api_settings) as url, httpx.Client(base_url=url) as client:
+        (zone,) = client.get("/v1/occupancy", params=bounds).json()["zones"]
+        assert zone["zone"] == "lobby"
+        assert zone["all"] == {
+            "mean": pytest.approx(1.5, abs=0.1),
+            "max": 2,
+            "min": 1,
+            "last": 1,
+            "entries": 0,
+            "visits": 10,
+            "mean_dwell_ms": 30_000,
+        }
+        assert zone["classes"]["person"] == zone["all"]
+        assert (
+            client.get("/v1/occupancy", params={"camera": CAMERA, "from": 0, "to": 1}).json()["zones"] == []
+        )
+        reply = client.get("/v1/occupancy", params={"camera": "no/such/one"})
+        assert (reply.status_code, "/v1/cameras" in reply.json()["hint"]) == (422, True)
+
+
 def test_cloud_api_null_is_not_zero(api_settings, now_ms):
     """Where nothing was watched there is null, where nobody passed there is zero."""
     with serving(api_settings) as url, httpx.Client(base_url=url) as client:
