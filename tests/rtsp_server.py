@@ -32,7 +32,7 @@ class Camera:
         self.server.set_service(port)
         factory = GstRtspServer.RTSPMediaFactory()
         factory.set_launch(
-            "( videotestsrc is-live=true pattern=ball ! capsfilter name=size ! "
+            "( videotestsrc is-live=true pattern=smpte ! capsfilter name=size ! "
             "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 sliced-threads=false ! rtph264pay name=pay0 pt=96 config-interval=-1 )"
         )
         factory.set_shared(True)

@@ -18,11 +18,13 @@ import pytest
 from countline.clock import SystemClock
 from countline.codec import decode
 from countline.events import CameraState, Envelope, Heartbeat
+from edge.capture.live import RETRY_CAP_S
 from edge.outbox import Outbox
 from tests import rtsp
 
 SOAK_S = float(os.environ.get("COUNTLINE_SOAK_S", "20"))
 WARM_S = 8
+LAST_WAIT_S = RETRY_CAP_S + 4
 # A decoder more or less, and what the allocator keeps; a leak of a picture a second would be far more in minutes.
 MAX_GROWTH_KIB = 60_000
 
@@ -92,6 +94,8 @@ def test_an_agent_outlives_whatever_happens_to_its_camera(tmp_path: Path) -> Non
             while rounds == 0 or clock.monotonic_s() < until_s:
                 torment(camera, sizes)
                 rounds += 1
+            # After so many failures the next try may be ten seconds away.
+            threading.Event().wait(LAST_WAIT_S)
         finally:
             assert child.stdin is not None
             child.stdin.close()
