@@ -340,6 +340,9 @@ cameras:
       - name: lobby
         points: [[0.2, 0.6], [0.8, 0.6], [0.8, 0.95], [0.2, 0.95]]
 
+# counters:                   # how many are inside; more of it, rules and Home Assistant: docs/local.md
+#   - {name: shop, lines: [door], reset: "04:00"}
+
 detector:
   model: yolo11n              # a name from models/, or the path of an ONNX file
 

@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from msgspec import structs
+
 from countline.clock import Clock
 from countline.errors import Rejected
 from countline.events import CameraConfigured, Heartbeat, LineCrossed
@@ -28,7 +30,7 @@ from edge.count.rules import Moment
 from edge.local_config import MqttAction, check_topic
 from edge.outbox import Outbox
 from edge.post import Post
-from edge.publish import Beside, Command, Publisher
+from edge.publish import BATCH_BYTES, Beside, Command, Publisher
 
 # How often rules are looked at though nothing has happened, for those that say "for 20s" or "in the last 5m".
 LOOK_EVERY_S = 0.25
@@ -73,9 +75,11 @@ class Local:
         self._first_camera = settings.cameras[0].name
         there = places(settings.cameras, settings.counters)
         plans = rule_plans(settings, there)
-        self._counters = Counters(
-            counters_plan(settings, there), around.clock.now_ms(), around.outbox.counters
-        )
+        kept = around.outbox.counters
+        if kept:  # of a camera that is gone nothing is kept any longer
+            lines = {camera: lines for camera, lines in kept.lines.items() if camera in there.lines}
+            kept = structs.replace(kept, lines=lines)
+        self._counters = Counters(counters_plan(settings, there), around.clock.now_ms(), kept)
         self._kept: CountersState | None = None
         self._world = World([camera.name for camera in settings.cameras], asked(plans))
         self._engine = Engine(plans)
@@ -89,6 +93,7 @@ class Local:
         self._wishes: deque[tuple[Adjust, Command]] = deque(maxlen=MAX_COMMANDS)
         self._is_new_connection = False
         self._has_news = True
+        self._is_posted = False
         self._is_closing = False
         self._settle: Callable[[], None] = lambda: None
         self._stop = Stop()
@@ -127,6 +132,7 @@ class Local:
             if changes or any(isinstance(event, LineCrossed | CameraConfigured) for _, event in moments):
                 self._kept = None
             self._has_news = True
+            self._is_posted = False
             if not all(isinstance(event, Heartbeat) for _, event in moments):
                 self._changed.notify_all()
         # A heartbeat says that everything before it is on its way.
@@ -138,12 +144,15 @@ class Local:
         """Make the resets that are due and do what people have asked for; return how counters were put right by it."""
         with self._changed:
             now_ms = self._clock.now_ms()
+            due_ms = self._counters.next_tick_ms()
             changes = self._counters.tick(now_ms)
             while self._wishes:
                 changes += self._adjust(*self._wishes.popleft(), now_ms)
-            if changes:
+            # What is said of lines begins anew without an event.
+            if changes or (due_ms is not None and due_ms <= now_ms):
                 self._kept = None
                 self._has_news = True
+                self._is_posted = False
         return self._first_camera, changes
 
     def state(self) -> CountersState | None:
@@ -199,8 +208,8 @@ class Local:
             verdicts = self._engine.tick(
                 lambda ref: self._world.value(ref, now_ms, self._counters), round(now_s * 1000)
             )
-            if now_s * 1000 - self._posted_ms >= self._rest_ms:
-                self._posted_ms = now_s * 1000
+            if not self._is_posted and now_s * 1000 - self._posted_ms >= self._rest_ms:
+                self._is_posted, self._posted_ms = True, now_s * 1000
                 self._showcase.post(self._world, self._counters)
             is_new, self._is_new_connection = self._is_new_connection, False
         for verdict in verdicts:
@@ -250,6 +259,11 @@ class Local:
         )
         if isinstance(picture, str):
             self._answer(told, error=picture)
+        elif len(picture) > BATCH_BYTES:  # a broker that refuses it would end our connection
+            self._answer(
+                told,
+                error=f"the picture has {len(picture)} bytes, {BATCH_BYTES} may be sent: lower preview.max_width",
+            )
         elif _may_answer(told):
             self._post.put(Beside(told.answer_to, picture, 1, correlation=told.correlation))
 

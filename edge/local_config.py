@@ -125,7 +125,9 @@ class HttpAction(Struct, frozen=True, forbid_unknown_fields=True):
         """Refuse what is no address of the web."""
         parts = urlsplit(self.url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError(f"url {self.url!r} is no http:// or https:// address")
+            raise ValueError("url is no http:// or https:// address")
+        if parts.username is not None:
+            raise ValueError("url holds a login: give it under `headers`, as Authorization")
         for name, value in self.headers.items():
             if not re.fullmatch(r"[A-Za-z0-9-]+", name) or not re.fullmatch(r"[\x20-\x7e]*", value):
                 raise ValueError(f"{name!r} is no header that can be sent")

@@ -85,6 +85,8 @@ class Worker:
             self._stop.set()
             self._changed.notify_all()
         self._thread.join(CLOSE_PATIENCE_S)
+        if self._waiting:
+            _log.warning("actions that waited are not done", kind=self._name, waiting=len(self._waiting))
 
     def _run(self) -> None:
         while True:

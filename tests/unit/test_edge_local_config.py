@@ -99,6 +99,10 @@ home_assistant: {enabled: true}
         ),
         ("rules: [{when: zone.queue.count > 8, then: [{http: {url: file:///etc/passwd}}]}]", "no http"),
         (
+            'rules: [{when: zone.queue.count > 8, then: [{http: {url: "http://a:b@c/"}}]}]',
+            "url holds a login",
+        ),
+        (
             'rules: [{when: zone.queue.count > 8, then: [{http: {url: "http://a/", headers: {A: "x\\r\\ny"}}}]}]',
             "no header",
         ),
