@@ -22,7 +22,7 @@ from edge.config import CameraSettings, DetectorSettings, LineSettings
 from edge.count.rules import shapes
 from edge.detect.measured import Measurement, Result, new
 from edge.detector import Detector
-from edge.frames import Frame, SourceInfo
+from edge.frames import Frame, FrameSource, SourceInfo
 from edge.pipeline import CameraPlan, Pipeline
 
 # What fp32 is at least so sure of is the truth for the others; what is weaker is left to the ranking.
@@ -128,10 +128,10 @@ def standard_lines() -> list[LineSettings]:
     return [*upright, *(LineSettings(f"y{at}", [(0.0, at / 100), (1.0, at / 100)]) for at in (40, 50, 60))]
 
 
-def _frames(source: object, most: int) -> Iterator[Frame]:
+def _frames(source: FrameSource, most: int) -> Iterator[Frame]:
     n = 0
-    while n < most and not source.is_finished:  # type: ignore[attr-defined]
-        frame = source.read(READ_TIMEOUT_S)  # type: ignore[attr-defined]
+    while n < most and not source.is_finished:
+        frame = source.read(READ_TIMEOUT_S)
         if frame is not None and frame.image is not None:
             n += 1
             yield frame
@@ -161,6 +161,7 @@ def _result(
     took, took_by_reference = runner.took_ms[WARM_UP_FRAMES:], reference.took_ms[WARM_UP_FRAMES:]
     n = int(expected.sum())
     return Result(
+        model=runner.subject.model.stem,
         backend=runner.subject.backend,
         precision=runner.subject.precision,
         median_ms=round(median(took), 2),

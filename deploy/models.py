@@ -94,8 +94,10 @@ def run_quantise(
     model = Path(settings.model)
     plain = msgspec.structs.replace(settings, backend="onnxruntime", precision="f32")
     inputs = quantise.calibration(Detector(model, plain, footage.classes), camera)
-    target = model.with_name(f"{model.stem}.int8.onnx")
-    trial = target.with_suffix(".trial.onnx")
+    # Made for one backend the other would run it slowly.
+    kind = "int8" if backend == "onnxruntime" else f"int8-{backend}"
+    target = model.with_name(f"{model.stem}.{kind}.onnx")
+    trial = model.with_name(f".{model.stem}.{kind}.onnx")
     try:
         for recipe in quantise.recipes(backend):
             what = "all but the last convolutions" if recipe.keeps_last else "all convolutions"
@@ -194,11 +196,12 @@ def _show(results: list[Result], found: Measurement, *, as_json: bool) -> None:
         sys.stdout.write(json.dumps(whole) + "\n")
         return
     table = Table(title=f"{found.frames} frames, each by every backend in turn", title_justify="left")
-    for name in ("backend", "ms a picture", "x onnxruntime f32", "agreement", "WAPE", "offered"):
-        table.add_column(name, justify="left" if name in {"backend", "offered"} else "right")
+    for name in ("model", "run by", "ms", "x first", "agreement", "WAPE", "offered"):
+        table.add_column(name, justify="right" if name in {"ms", "x first", "agreement"} else "left")
     for one in results:
         wape = "-" if one.wape is None else f"{one.wape:.3f} of {one.counted}"
         table.add_row(
+            one.model,
             f"{one.backend} {one.precision}",
             f"{one.median_ms:.1f}",
             f"{one.time_ratio:.2f}",

@@ -23,15 +23,17 @@ class Result(Struct, frozen=True, forbid_unknown_fields=True):
     """How one backend did against onnxruntime in fp32.
 
     Attributes:
+        model: Of the file, without its ending.
         backend: "onnxruntime" or "openvino".
         precision: "f32", "bf16" or "f16".
-        median_ms: A run of the model alone, without preparation and reading.
+        median_ms: A picture prepared, run and read.
         time_ratio: To onnxruntime's fp32, from runs that took turns.
         agreement: Mean average precision at an overlap of 0.5 with fp32's detections as the truth, 0 to 1.
         wape: |its counts - fp32's| over fp32's, summed over eight lines and both directions; None if fp32 counted none.
         counted: Crossings that fp32 counted.
     """
 
+    model: str
     backend: str
     precision: str
     median_ms: float
