@@ -15,6 +15,7 @@ from countline.events import (
     LineTotals,
 )
 from edge.count.counters import LATE_MS, Adjust, CounterPlan, Counters, CountersPlan, Tally
+from edge.sequence import fold
 
 BERLIN = ZoneInfo("Europe/Berlin")
 PLAN = CountersPlan((CounterPlan("shop", frozenset({("a", "door")}), (time(4),)),), (time(0),), BERLIN)
@@ -120,3 +121,20 @@ def test_lines_are_counted_per_class_since_midnight_and_forgotten_when_they_are_
     shape = LineShape("gate", [(0.0, 0.0), (1.0, 1.0)])
     counters.feed("a", [(midnight_ms, CameraConfigured(10, 10, "video", [shape], []))])
     assert set(counters.snapshot().lines["a"]) == {"gate"}
+
+
+def test_changes_that_wait_for_a_full_disk_become_one_of_each_kind():
+    """They are bounded by the counters that there are; how many there were, and from what to what, is kept."""
+    counters = Counters(PLAN, NOON_MS)
+    waiting = [change for n in range(500) for change in cross(counters, Direction.OUT, NOON_MS + n)]
+    waiting += counters.adjust(Adjust("shop", CounterReason.SET, 5), NOON_MS + 600)
+    waiting += counters.adjust(Adjust("shop", CounterReason.SET, 9), NOON_MS + 700)
+    folded = [
+        (at_ms, event.reason, event.before, event.value, event.n)
+        for at_ms, event in fold(fold(waiting[:300]) + waiting[300:])
+        if isinstance(event, CounterChanged)
+    ]
+    assert folded == [
+        (NOON_MS + 499, CounterReason.CLAMPED, 0, 0, 500),
+        (NOON_MS + 700, CounterReason.SET, 0, 9, 2),
+    ]
