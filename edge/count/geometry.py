@@ -70,20 +70,34 @@ def inside(p: Point, polygon: Sequence[Point]) -> bool:
     return is_inside
 
 
-def inside_many(xy: NDArray[np.float64], polygon: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Say of many points whether they lie inside a polygon; the same rule as `inside`.
+class Areas:
+    """Says of many points in which of many polygons they lie; the same rule as `inside`, for all at once."""
 
-    Args:
-        xy: Points, shape (N, 2).
-        polygon: Corners in order, first not repeated, shape (K, 2).
+    def __init__(self, polygons: Sequence[Sequence[Point]]) -> None:
+        """Take the corners of each in order, first not repeated."""
+        rings = [np.array(polygon, dtype=np.float64) for polygon in polygons]
+        first = np.concatenate(rings) if rings else np.zeros((0, 2))
+        second = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings]) if rings else first
+        self._x1, self._y1 = first[:, 0], first[:, 1]
+        self._y2 = second[:, 1]
+        # An edge that is level is never between, so what it is divided by does not matter.
+        rise = np.where(self._y1 == self._y2, 1.0, self._y2 - self._y1)
+        self._slope = (second[:, 0] - self._x1) / rise
+        self._starts = np.cumsum([0, *(len(ring) for ring in rings[:-1])])
+        self._n = len(rings)
 
-    Returns:
-        bool, shape (N,).
-    """
-    x, y = xy[:, 0, None], xy[:, 1, None]
-    x1, y1 = polygon[:, 0], polygon[:, 1]
-    x2, y2 = np.roll(x1, -1), np.roll(y1, -1)
-    is_level = y1 == y2  # such an edge is never between, so what it is divided by does not matter
-    is_between = (y1 > y) != (y2 > y)
-    hits = is_between & (x < (x2 - x1) * (y - y1) / np.where(is_level, 1.0, y2 - y1) + x1)
-    return (np.count_nonzero(hits, axis=1) & 1).astype(np.bool_)
+    def inside(self, xy: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Say where points lie.
+
+        Args:
+            xy: shape (N, 2).
+
+        Returns:
+            bool, shape (polygons, N).
+        """
+        if not self._n or not len(xy):
+            return np.zeros((self._n, len(xy)), dtype=np.bool_)
+        x, y = xy[:, 0, None], xy[:, 1, None]
+        is_between = (self._y1 > y) != (self._y2 > y)
+        hits = is_between & (x < self._slope * (y - self._y1) + self._x1)
+        return np.bitwise_xor.reduceat(hits, self._starts, axis=1).T

@@ -32,6 +32,11 @@ class Measuring:
     person: Scale | None = None
     heat: HeatGrid | None = None
 
+    @property
+    def tells_speed(self) -> bool:
+        """Whether any class has a speed."""
+        return self.ground is not None or self.person is not None
+
     def scale(self, cls: str) -> Scale | None:
         """Return how to tell the speed of a class; None if it cannot be told."""
         if self.ground is not None:

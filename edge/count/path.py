@@ -27,13 +27,20 @@ class _Path:
 class Paths:
     """The recent paths of one camera's living tracks, at most `MAX_PLACES` each."""
 
-    def __init__(self) -> None:
-        """Know nobody yet."""
+    def __init__(self, *, keeps_places: bool = True) -> None:
+        """Know nobody yet; without places it is only known who has been seen before, and `feed` costs next to nothing."""
+        self._keeps_places = keeps_places
         self._paths: dict[int, _Path] = {}
 
     def feed(self, spots: Spots) -> NDArray[np.bool_]:
         """Take where objects stood, of one track in order of time; say which are their track's first, shape (N,)."""
         first = np.zeros(len(spots), dtype=np.bool_)
+        if not self._keeps_places:
+            for row, track in enumerate(spots.track_id.tolist()):
+                if track not in self._paths:
+                    self._paths[track] = _Path()
+                    first[row] = True
+            return first
         times, xy, heights = spots.at_ms.tolist(), spots.xy.tolist(), spots.height_px.tolist()
         for row, track in enumerate(spots.track_id.tolist()):
             path = self._paths.get(track)

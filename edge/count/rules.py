@@ -23,12 +23,13 @@ from edge.arrays import Spots, Tracks
 from edge.config import LineSettings, ZoneSettings
 from edge.count.crowd import Crowding
 from edge.count.gate import Gates, Step
+from edge.count.geometry import Areas
 from edge.count.heat import HeatMap
 from edge.count.line import Crossing, LineCounter
 from edge.count.measuring import Measuring, in_pixels
 from edge.count.path import Paths
 from edge.count.speed import REACH_MS, speed_m_s
-from edge.count.zone import Entry, Visit, ZoneCounter
+from edge.count.zone import Entry, Seen, Visit, ZoneCounter
 
 _NOT_YET_COUNTED = LineTotals(in_=0, out=0)
 _NOTHING = Measuring()
@@ -111,13 +112,15 @@ class Rules:
         """
         self._class_names = tuple(class_names)
         self._measuring = measuring
-        self._paths = Paths()
+        has_limits = any(shape.min_height > 0 or shape.max_height < 1 for shape in (*lines, *zones))
+        self._paths = Paths(keeps_places=has_limits or measuring.tells_speed)
         self._lines = [LineCounter(line.name, line.points, swap=line.swap) for line in lines]
         self._line_filters = {line.name: _Filter.of(line, measuring) for line in lines}
         self._zones = [
             (ZoneCounter(zone.name, zone.points), _Filter.of(zone, measuring), _crowding(zone))
             for zone in zones
         ]
+        self._areas = Areas([zone.points for zone in zones])
         before = totals or {}
         self._totals = {
             line.name: _Totals(before[line.name].in_, before[line.name].out)
@@ -222,17 +225,19 @@ class Rules:
         self, seen: Tracks, first: NDArray[np.bool_], at_ms: int, *, is_last: bool
     ) -> list[Moment]:
         moments: list[Moment] = []
+        if not self._zones:
+            return moments
         spots = seen.settled
         class_ids: list[int] = spots.class_id.tolist()
         classes = [self._class_names[class_id] for class_id in class_ids]
-        tracks, times = spots.track_id.tolist(), spots.at_ms.tolist()
-        for zone, wants, crowding in self._zones:
-            taken = [
-                wants.takes(cls, self._paths, track, when_ms)
-                for cls, track, when_ms in zip(classes, tracks, times, strict=True)
-            ]
-            wanted = np.array(taken, dtype=np.bool_)
-            changes = zone.feed(spots, classes, wanted, first)
+        rows = Seen.of(spots, classes, first.tolist())
+        insides = self._areas.inside(spots.xy).tolist()
+        for (zone, wants, crowding), is_in in zip(self._zones, insides, strict=True):
+
+            def wanted(row: int, wants: _Filter = wants) -> bool:
+                return wants.takes(rows.classes[row], self._paths, rows.tracks[row], rows.at_ms[row])
+
+            changes = zone.feed(rows, is_in, wanted)
             for track in seen.ended:
                 changes += zone.end(track)
             changes += zone.finish() if is_last else zone.expire(at_ms)

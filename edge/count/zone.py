@@ -15,15 +15,12 @@ Tracks that are outside are not remembered, so a zone's memory is as large as it
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
 
 from countline.events import Point
 from edge.arrays import Spots
-from edge.count.geometry import distance, inside_many
+from edge.count.geometry import distance
 
 # A change that lasts less is shaking at the border.
 SETTLE_MS = 500
@@ -40,6 +37,35 @@ HANDOVER_REACH_MAX = 2.0
 _SAME_TIME_MS = 150
 # Stays whose tracks have ended, at once: more are let go of at once.
 MAX_VANISHED = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Where objects stood, as lists: each zone looks at each object, and single numbers of an array are slow.
+
+    Attributes:
+        tracks: Their ids.
+        at_ms: When.
+        feet: Where, pixels.
+        heights_px: Of their boxes.
+        classes: Their classes.
+        first: Which are their track's first.
+    """
+
+    tracks: list[int]
+    at_ms: list[int]
+    feet: list[Point]
+    heights_px: list[float]
+    classes: list[str]
+    first: list[bool]
+
+    @classmethod
+    def of(cls, spots: Spots, classes: list[str], first: list[bool]) -> "Seen":
+        """Return spots as lists."""
+        feet: list[Point] = [(x, y) for x, y in spots.xy.tolist()]
+        return cls(
+            spots.track_id.tolist(), spots.at_ms.tolist(), feet, spots.height_px.tolist(), classes, first
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,43 +129,30 @@ class ZoneCounter:
     def __init__(self, name: str, points: Sequence[Point]) -> None:
         """Take the zone's corners in order, pixels of the picture."""
         self.name = name
-        self._corners = np.array(points, dtype=np.float64)
         self._border = (*points, points[0])
         self._stays: dict[int, _Stay] = {}
         # Of tracks that have ended inside, oldest first.
         self._vanished: dict[int, _Stay] = {}
 
-    def feed(
-        self,
-        spots: Spots,
-        classes: Sequence[str],
-        wanted: NDArray[np.bool_],
-        first: NDArray[np.bool_],
-    ) -> list[Entry | Visit]:
+    def feed(self, seen: Seen, is_in: Sequence[bool], wanted: Callable[[int], bool]) -> list[Entry | Visit]:
         """Take where objects stood; return who is now known to have come or gone.
 
         Args:
-            spots: Of one track in order of time.
-            classes: The class of each.
-            wanted: Which of them this zone counts; who is inside already is counted until it leaves. Shape (N,).
-            first: Which of them are their track's first, shape (N,).
+            seen: Of one track in order of time.
+            is_in: Which of them are inside this zone.
+            wanted: Whether this zone counts the one in this place of the list; who is inside already is counted until it
+                leaves.
         """
-        if not len(spots):
-            return []
-        is_in = inside_many(spots.xy, self._corners)
         changes: list[Entry | Visit] = []
-        for row, track in enumerate(spots.track_id.tolist()):
+        for row, track in enumerate(seen.tracks):
             stay = self._stays.get(track)
-            at_ms, height_px = int(spots.at_ms[row]), float(spots.height_px[row])
-            foot = (float(spots.xy[row, 0]), float(spots.xy[row, 1]))
             if stay is None:
-                if is_in[row] and wanted[row]:
-                    stay = _Stay(classes[row], bool(first[row]), at_ms, at_ms, foot, height_px)
-                    stay.first_foot = foot
-                    self._stays[track] = stay
+                if is_in[row] and wanted(row):
+                    self._stays[track] = self._new(seen, row)
                 continue
-            stay.seen_at_ms, stay.foot, stay.height_px = at_ms, foot, height_px
-            if bool(is_in[row]) == stay.is_inside:
+            at_ms = seen.at_ms[row]
+            stay.seen_at_ms, stay.foot, stay.height_px = at_ms, seen.feet[row], seen.heights_px[row]
+            if is_in[row] == stay.is_inside:
                 stay.changed_at_ms = None
                 if not stay.is_inside:
                     del self._stays[track]
@@ -184,6 +197,13 @@ class ZoneCounter:
             if stay.is_inside:
                 counts[stay.cls] = counts.get(stay.cls, 0) + 1
         return dict(sorted(counts.items()))
+
+    @staticmethod
+    def _new(seen: Seen, row: int) -> _Stay:
+        at_ms, foot = seen.at_ms[row], seen.feet[row]
+        stay = _Stay(seen.classes[row], seen.first[row], at_ms, at_ms, foot, seen.heights_px[row])
+        stay.first_foot = foot
+        return stay
 
     def _has_lasted(self, stay: _Stay, lasted_ms: int) -> bool:
         if lasted_ms < SETTLE_MS or lasted_ms >= BORDER_SETTLE_MS:
