@@ -1,12 +1,13 @@
 """Speeds, sizes, heat and crowding: what a camera measures besides its lines and zones."""
 
+import msgspec
 import numpy as np
 import pytest
 
 from countline.errors import UsageError
 from countline.events import Heat, ZoneCrowded
 from edge.arrays import Spots
-from edge.config import CameraSettings, GroundSettings
+from edge.config import CameraSettings, GroundSettings, LinesFile
 from edge.count.crowd import Crowding
 from edge.count.heat import MAX_GAP_MS, HeatGrid, HeatMap
 from edge.count.measuring import measuring
@@ -191,3 +192,51 @@ def test_crowding_ends_with_the_agent() -> None:
     crowding.feed(5, 1_000)
     assert crowding.finish(5, 4_000) == [(4_000, ZoneCrowded("lobby", False, 5, 2, 1_000))]
     assert crowding.finish(5, 5_000) == []
+
+
+# ---- settings
+
+LINES = [{"name": name, "points": [[0.1, 0.1], [0.9, 0.9]]} for name in ("door", "exit")]
+CORNERS = [[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.9]]
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        (
+            {"gates": [{"name": "g", "from": "dor", "to": "exit"}]},
+            "needs the line 'dor', which is not there, did you mean 'door'?",
+        ),
+        ({"gates": [{"name": "g", "from": "door", "to": "door"}]}, "goes from line 'door' to itself"),
+        ({"gates": [{"name": "g", "from": "door", "to": "exit", "within_s": 0}]}, "within_s 0"),
+        ({"gates": [{"name": "g", "from": "door", "to": "exit"}] * 2}, "two gates are named 'g'"),
+        ({"lines": [], "od": True}, "od needs 2 to 32 lines, and there are 0"),
+        ({"ground": {"points": CORNERS[:3], "size_m": [1, 1]}}, "exactly 4 are needed"),
+        ({"ground": {"points": CORNERS, "size_m": [1, 0]}}, "both sides must be above 0"),
+        ({"person_height_m": 170}, "give metres, such as 1.7"),
+        ({"heat": {"every_s": 1}}, "10 to 86400 are allowed, or 0 for none"),
+        ({"heat": {"columns": 65}}, "<= 64"),
+        ({"lines": [LINES[0] | {"min_height": 0.5, "max_height": 0.4}]}, "the smaller one first"),
+        (
+            {"zones": [{"name": "z", "points": CORNERS, "overcrowded_after_s": -1}]},
+            "overcrowded_after_s -1, 0 to 86400",
+        ),
+        ({"zones": [{"name": "z", "points": CORNERS, "max_occupancy": -1}]}, ">= 0"),
+    ],
+)
+def test_settings_that_can_never_count_are_refused_in_one_sentence(
+    settings: dict[str, object], why: str
+) -> None:
+    """What is wrong, where, and how to mend it; the same for a camera and for the file of `countline count`."""
+    given = {"lines": LINES} | settings
+    for kind, more in ((CameraSettings, {"name": "cam", "source": "v.mp4"}), (LinesFile, {})):
+        with pytest.raises(msgspec.ValidationError) as refused:
+            msgspec.convert(given | more, kind)
+        assert why in str(refused.value)
+
+
+def test_a_gate_from_a_line_to_itself_needs_both_directions() -> None:
+    """In over the door and out again: how long a visit was."""
+    gate = {"name": "visit", "from": "door", "to": "door", "from_direction": "in", "to_direction": "out"}
+    drawn = msgspec.convert({"lines": LINES, "gates": [gate]}, LinesFile)
+    assert (drawn.gates[0].from_, drawn.gates[0].to) == ("door", "door")
