@@ -1,5 +1,7 @@
 """An edge agent: one process, one device, its cameras. Builds everything and owns the threads."""
 
+import contextlib
+import ctypes
 import fcntl
 import os
 import threading
@@ -27,6 +29,8 @@ from edge.publish import Publisher
 DRAIN_S = 1.5
 # A supervisor that was killed leaves us a moment in which its old agent still holds the data folder.
 LOCK_WAIT_S = 6.0
+# Of mallopt(3), in malloc.h.
+M_ARENA_MAX = -8
 # Pictures of several cameras that a graphics card looks at together (docs/decisions/0015).
 TOGETHER = 4
 # A camera that hangs in a driver holds up no stop for longer; what the others counted is safe.
@@ -45,6 +49,7 @@ def run(settings: EdgeSettings, stop: Stop) -> None:
     Raises:
         UsageError: A person has to mend something.
     """
+    _share_heaps()
     clock = SteadyClock(SystemClock(), _say_set_back)
     with _lock_folder(Path(settings.data_dir), stop, clock):
         detector = _detector(settings)
@@ -80,6 +85,12 @@ def run(settings: EdgeSettings, stop: Stop) -> None:
             if preview:
                 preview.close()
             outbox.close()
+
+
+def _share_heaps() -> None:
+    """Let all threads share two heaps: glibc gives each its own, which four cameras pay with 20 MB that nobody uses."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
 
 
 def _say_set_back(by_ms: int) -> None:
