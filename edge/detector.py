@@ -21,7 +21,6 @@ from edge.detect.letterbox import Letterbox
 from edge.detect.machine import default_threads
 from edge.detect.measured import recall
 from edge.detect.preparation import Fit, Placement, snug_size
-from edge.detect.run_onnxruntime import OnnxRuntime
 from edge.frames import Image
 
 # Buffers are kept for this many sizes of pictures, about 5 MB each; a further size replaces the oldest.
@@ -61,6 +60,8 @@ class Detector:
             given = tuple(settings.class_names) or self._card.names
             self._reading = self._try_out(settings.layout, len(given) or None)
             self._class_names = given or _default_names(self._reading)
+            if self._card.fixed_size is None:
+                self._backend.forget()  # pictures will hardly have the size of the trial
         except UsageError as error:
             raise UsageError(f"{path}: {error}") from None
         self._name = path.stem
@@ -217,6 +218,8 @@ def _load(path: Path, settings: DetectorSettings) -> Backend:
                 ) from error
         else:
             return OpenVino(path, threads=settings.threads, precision=precision)
+    from edge.detect.run_onnxruntime import OnnxRuntime  # noqa: PLC0415 - 30 MB that OpenVINO does without
+
     return OnnxRuntime(path, threads=settings.threads, provider=settings.provider)
 
 

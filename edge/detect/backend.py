@@ -66,6 +66,10 @@ class Backend(Protocol):
         """
         ...
 
+    def forget(self) -> None:
+        """Let go of what was prepared for the sizes of earlier runs."""
+        ...
+
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, cut to what fits into a sentence."""

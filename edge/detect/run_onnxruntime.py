@@ -117,6 +117,9 @@ class OnnxRuntime:
         except _ORT_ERRORS as error:
             raise RunError(first_line(error)) from error
 
+    def forget(self) -> None:
+        """Do nothing: a session is the same for all sizes."""
+
 
 def _with_options(provider: str, path: Path) -> str | tuple[str, dict[str, str]]:
     if provider != PROVIDERS["tensorrt"]:

@@ -102,6 +102,10 @@ class OpenVino:
         except RuntimeError as error:
             raise RunError(first_line(error)) from error
 
+    def forget(self) -> None:
+        """Let go of the models that were built for one size."""
+        self._requests.clear()
+
     def _request(self, shapes: tuple[tuple[int, ...], ...]) -> Any:
         request = self._requests.get(shapes)
         if request is not None:
