@@ -14,7 +14,7 @@ from edge.detect.layout import Layout
 from edge.detector import Detector, default_threads
 from tests.models import write_model
 
-SETTINGS = DetectorSettings(confidence=0.25, iou=0.5)
+SETTINGS = DetectorSettings(confidence=0.25, iou=0.5, backend="onnxruntime")
 NAMES = "{0: 'person', 1: 'dog'}"
 BLACK = np.zeros((100, 200, 3), dtype=np.uint8)
 
@@ -182,7 +182,7 @@ def picture() -> np.ndarray:
 
 def test_real_model_sees_the_people_of_the_demo(model: Path, picture: np.ndarray) -> None:
     """The demo's model finds the people of the demo's first frame, in an input of the picture's own shape."""
-    detector = Detector(model, DetectorSettings(confidence=0.4), ["person"])
+    detector = Detector(model, DetectorSettings(confidence=0.4, backend="onnxruntime"), ["person"])
     assert detector.input_size(768, 576) == (640, 480)
     found = detector(picture)
     assert 3 <= len(found) <= 12
@@ -192,7 +192,7 @@ def test_real_model_sees_the_people_of_the_demo(model: Path, picture: np.ndarray
 
 def test_real_model_agrees_with_itself_at_another_size(model: Path, picture: np.ndarray) -> None:
     """The same picture with grey above and below gives the same people at the same places."""
-    settings = DetectorSettings(confidence=0.5)
+    settings = DetectorSettings(confidence=0.5, backend="onnxruntime")
     plain = Detector(model, settings, ["person"])(picture)
     framed = cv2.copyMakeBorder(picture, 96, 96, 0, 0, cv2.BORDER_CONSTANT, value=(114, 114, 114))
     other = Detector(model, settings, ["person"])(np.asarray(framed, dtype=np.uint8))

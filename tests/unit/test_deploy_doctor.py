@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from countline.config import MqttSettings
@@ -11,6 +12,8 @@ from deploy import doctor
 from deploy.config import BoxApi, BoxBroker, BoxSettings
 from deploy.doctor import FAIL, OK, WARN, Finding
 from edge.config import CameraSettings, DetectorSettings, LineSettings
+from edge.detect.measured import Result, keep, new
+from tests.models import write_model
 
 
 @pytest.mark.parametrize(("version", "state"), [((3, 10, 9), FAIL), ((3, 11, 0), OK), ((3, 13, 1), OK)])
@@ -83,6 +86,38 @@ def test_a_missing_library_is_explained(monkeypatch):
 def test_a_real_probe_answers():
     """OpenCV is looked at in a process of its own."""
     assert doctor.opencv().state == OK
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "said"),
+    [
+        ("import sys; sys.exit(\"No module named 'openvino'\")", OK, "countline[openvino]"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGILL)", WARN, "newer processor"),
+        ('print(\'{"version": "1", "precisions": ["f32", "bf16"]}\')', OK, "f32, bf16"),
+    ],
+)
+def test_a_second_backend(monkeypatch, code: str, state: str, said: str):
+    """Without OpenVINO nothing is wrong, with one that does not load a warning, and else its number formats are named."""
+    as_probe(monkeypatch, code)
+    found = doctor.openvino()
+    assert found.state == state
+    assert said in found.found
+
+
+def test_what_runs_the_model_is_told(tmp_path: Path):
+    """The layout, what it runs on, whether it was measured, and a fall-back that is visible."""
+    path = write_model(tmp_path / "mine.onnx", {"output0": np.zeros((1, 6, 84), dtype=np.float32)})
+    found = doctor.model(BoxSettings(detector=DetectorSettings(model=str(path))))
+    assert found.state == OK
+    assert "mine (yolov8)" in found.found
+    assert "CPUExecutionProvider" in found.found
+    assert "countline models measure" in found.found
+    fallen = doctor.model(BoxSettings(detector=DetectorSettings(model=str(path), provider="cuda")))
+    assert fallen.state == WARN
+    assert "CUDAExecutionProvider was asked for" in fallen.found
+    keep(path, new(path, 9, [Result("mine", "onnxruntime", "f32", 1.0, 1.0, 1.0)]))
+    measured = doctor.model(BoxSettings(detector=DetectorSettings(model=str(path))))
+    assert "measured here on 9 frames: onnxruntime f32 is best" in measured.found
 
 
 def test_a_model_that_is_not_there_yet(tmp_path: Path, monkeypatch):
