@@ -13,6 +13,7 @@ from countline.codec import decode
 from countline.errors import Unavailable
 from countline.events import CountDelta, Direction, Envelope, Heartbeat, LineCrossed, LineTotals
 from edge import keep
+from edge.count.counters import CountersState
 from edge.keep import Keeper
 from edge.outbox import Batch, Outbox
 
@@ -31,14 +32,14 @@ class Disk(Outbox):
         self.writes: list[list[tuple[str, int]]] = []
         self.is_full = False
 
-    def append_all(self, batches: Sequence[Batch]) -> None:
+    def append_all(self, batches: Sequence[Batch], counters: CountersState | None = None) -> None:
         """Write, once the disk has time and room."""
         self.tries.release()
         assert self.may_write.wait(SOON_S)
         if self.is_full:
             raise Unavailable("the disk is full")
         self.writes.append([(batch.camera, len(batch.moments)) for batch in batches])
-        super().append_all(batches)
+        super().append_all(batches, counters)
 
 
 def crossed(n: int) -> tuple[int, LineCrossed]:
@@ -82,8 +83,8 @@ def test_totals_on_the_disk_never_run_ahead_of_the_events(tmp_path: Path):
         seen: list[tuple[int, int]] = []
         keeper_writes = super(Disk, disk).append_all
 
-        def note(batches: Sequence[Batch]) -> None:
-            keeper_writes(batches)
+        def note(batches: Sequence[Batch], counters: CountersState | None = None) -> None:
+            keeper_writes(batches, counters)
             seen.append((len(written(disk)), disk.totals("a")["l"].in_))
 
         disk.append_all = note  # type: ignore[method-assign]
