@@ -14,9 +14,8 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import iotcore
 from msgspec import Struct
 
 from countline.errors import Unavailable, UsageError
@@ -65,16 +64,23 @@ def choose(prefer: str = "auto") -> str:
 
     Raises:
         UsageError: Mosquitto is asked for and is not installed.
+        ImportError: Only the embedded one is left, and it is not installed.
     """
-    if prefer == "embedded":
-        return "embedded"
-    if _mosquitto() is not None:
+    if prefer != "embedded" and _mosquitto() is not None:
         return "mosquitto"
     if prefer == "mosquitto":
         raise UsageError(
             "mosquitto is not installed: install it (`apt install mosquitto`) or take the embedded broker."
         )
+    _library()
     return "embedded"
+
+
+def _library() -> Any:
+    """Return the embedded broker: a machine with an agent alone has none, and its doctor must load without it."""
+    import iotcore  # noqa: PLC0415
+
+    return iotcore
 
 
 def is_listening(host: str, port: int) -> bool:
@@ -223,7 +229,7 @@ def _death_signal() -> Callable[[], None] | None:
 
 def _start_embedded(settings: BrokerSettings, stack: ExitStack) -> Callable[[], bool]:
     path = _write(settings, "broker.toml", embedded_config(settings))
-    broker = iotcore.Broker(config_path=str(path))
+    broker = _library().Broker(config_path=str(path))
     try:
         broker.start(START_S)
     except (OSError, RuntimeError) as error:
