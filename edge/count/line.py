@@ -16,14 +16,20 @@ side to the other in one frame is counted, because the step between is what coun
 heights, so that near and far people are treated alike.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from countline.events import Direction, Point
+import numpy as np
+from numpy.typing import NDArray
+
+from countline.events import Direction, LineShape, Point
+from edge.arrays import Spots
 from edge.count.geometry import distance, net_crossings, share_before_crossing
 
 # How far clear of the line a point must be, in box heights: wider than a smoothed lower edge shakes.
 DEAD_BAND = 0.05
+_FIRST_PLACES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,68 +51,139 @@ class Crossing:
 
 @dataclass(slots=True)
 class _Passage:
-    """What one track has done about the line since it was clear of it."""
+    """What one track has done about one line since it was clear of it, if it has touched it."""
 
-    point: Point
-    at_ms: int
     net: int = 0
     crossed_at_ms: int = 0
 
 
-class LineCounter:
-    """Counts one line of one camera. State is kept per living track and let go when the track ends."""
+class LineCounters:
+    """Counts all lines of one camera. State is kept per living track and let go when the track ends.
 
-    def __init__(
-        self, name: str, points: Sequence[Point], *, swap: bool = False, dead_band: float = DEAD_BAND
-    ) -> None:
-        """Take the line from A (first point) to B (last point), pixels.
+    On which side of each piece of each line a point lies is worked out for all tracks and all lines at once; only where
+    a side has changed is there anything to think about, and that is rare.
+    """
+
+    def __init__(self, lines: Sequence[LineShape], *, dead_band: float = DEAD_BAND) -> None:
+        """Take the lines, from A (first point) to B (last point), pixels.
 
         Args:
-            name: The line's name.
-            points: Two or more, pixels of the picture.
-            swap: Exchange in and out.
+            lines: To count over; classes and sizes are not looked at here.
             dead_band: In box heights.
         """
-        self.name = name
-        self._points = tuple(points)
-        self._positive = Direction.OUT if swap else Direction.IN
-        self._negative = Direction.IN if swap else Direction.OUT
+        self._lines = tuple(lines)
         self._dead_band = dead_band
-        self._passages: dict[int, _Passage] = {}
+        pieces = [(i, a, b) for i, line in enumerate(lines) for a, b in itertools.pairwise(line.points)]
+        self._line_of_piece = [i for i, _, _ in pieces]
+        self._start = np.array([a for _, a, _ in pieces], dtype=np.float64).reshape(-1, 2)
+        self._along = np.array([b for _, _, b in pieces], dtype=np.float64).reshape(-1, 2) - self._start
+        # Of each living track, by its place: where it was, when, and which pieces it had on its right.
+        self._place: dict[int, int] = {}
+        self._free = list(range(_FIRST_PLACES))
+        self._xy = np.zeros((_FIRST_PLACES, 2))
+        self._at_ms = np.zeros(_FIRST_PLACES, dtype=np.int64)
+        self._is_right = np.zeros((_FIRST_PLACES, len(pieces)), dtype=np.bool_)
+        self._open: dict[int, dict[int, _Passage]] = {}
 
-    def feed(self, track: int, foot: Point, height_px: float, at_ms: int) -> list[Crossing]:
-        """Take one place of one track, in order of time.
-
-        Args:
-            track: The track's id.
-            foot: Where it stands, pixels.
-            height_px: Of its box.
-            at_ms: When it stood there.
-
-        Returns:
-            What is decided now: usually nothing or one crossing.
-        """
-        passage = self._passages.get(track)
-        if passage is None:
-            self._passages[track] = _Passage(foot, at_ms)
+    def feed(self, spots: Spots) -> list[Crossing]:
+        """Take where tracks stood, of each track in order of time; return what is decided now, often nothing."""
+        if not self._lines or len(spots) == 0:
             return []
-        net = net_crossings(passage.point, foot, self._points)
-        if net:
-            share = share_before_crossing(passage.point, foot, self._points)
-            passage.crossed_at_ms = round(passage.at_ms + share * (at_ms - passage.at_ms))
-            passage.net += net
-        passage.point, passage.at_ms = foot, at_ms
-        if passage.net and distance(foot, self._points) >= self._dead_band * height_px:
-            return self._decide(track, passage)
-        return []
+        tracks: list[int] = spots.track_id.tolist()
+        crossings: list[Crossing] = []
+        for rows in _rounds(tracks):
+            crossings += self._step(spots, tracks, rows)
+        return crossings
 
     def end(self, track: int) -> None:
         """Let go of a track that will not come back."""
-        self._passages.pop(track, None)
+        place = self._place.pop(track, None)
+        if place is not None:
+            self._free.append(place)
+        self._open.pop(track, None)
 
-    def _decide(self, track: int, passage: _Passage) -> list[Crossing]:
-        direction = self._positive if passage.net > 0 else self._negative
-        crossing = Crossing(self.name, direction, track, passage.crossed_at_ms)
-        times = abs(passage.net)
-        passage.net = 0
-        return [crossing] * times
+    def _step(self, spots: Spots, tracks: list[int], rows: list[int]) -> list[Crossing]:
+        """Take at most one spot of each track."""
+        known: list[bool] = []
+        places: list[int] = []
+        for row in rows:
+            place = self._place.get(tracks[row])
+            known.append(place is not None)
+            places.append(self._new_place(tracks[row]) if place is None else place)
+        xy = spots.xy[rows]
+        offset = xy[:, None, :] - self._start
+        is_right = self._along[:, 0] * offset[..., 1] - self._along[:, 1] * offset[..., 0] > 0
+        changed = (is_right != self._is_right[places]) & np.array(known)[:, None]
+        if changed.any():
+            self._touch(spots, tracks, rows, places, changed)
+        crossings: list[Crossing] = []
+        if self._open:
+            for row in rows:
+                if tracks[row] in self._open:
+                    point = (float(spots.xy[row, 0]), float(spots.xy[row, 1]))
+                    crossings += self._decide(tracks[row], point, float(spots.height_px[row]))
+        self._xy[places], self._at_ms[places], self._is_right[places] = xy, spots.at_ms[rows], is_right
+        return crossings
+
+    def _touch(
+        self, spots: Spots, tracks: list[int], rows: list[int], places: list[int], changed: NDArray[np.bool_]
+    ) -> None:
+        """Add up the steps that have changed the side of a piece."""
+        touched = {(int(i), self._line_of_piece[int(piece)]) for i, piece in np.argwhere(changed)}
+        for i, index in touched:
+            row, place = rows[i], places[i]
+            before = (float(self._xy[place, 0]), float(self._xy[place, 1]))
+            after = (float(spots.xy[row, 0]), float(spots.xy[row, 1]))
+            points = self._lines[index].points
+            net = net_crossings(before, after, points)
+            if net:
+                passage = self._open.setdefault(tracks[row], {}).setdefault(index, _Passage())
+                passage.net += net
+                began_ms = int(self._at_ms[place])
+                share = share_before_crossing(before, after, points)
+                passage.crossed_at_ms = round(began_ms + share * (int(spots.at_ms[row]) - began_ms))
+
+    def _decide(self, track: int, point: Point, height_px: float) -> list[Crossing]:
+        """Decide the lines that a track has touched and is clear of now."""
+        passages = self._open[track]
+        clear = [
+            index
+            for index in passages
+            if distance(point, self._lines[index].points) >= self._dead_band * height_px
+        ]
+        crossings: list[Crossing] = []
+        for index in clear:
+            passage, line = passages.pop(index), self._lines[index]
+            if passage.net:
+                direction = Direction.IN if (passage.net > 0) != line.swap else Direction.OUT
+                crossing = Crossing(line.name, direction, track, passage.crossed_at_ms)
+                crossings += [crossing] * abs(passage.net)
+        if not passages:
+            del self._open[track]
+        return crossings
+
+    def _new_place(self, track: int) -> int:
+        if not self._free:
+            n = len(self._xy)
+            self._free = list(range(n, 2 * n))
+            self._xy = np.concatenate([self._xy, np.zeros_like(self._xy)])
+            self._at_ms = np.concatenate([self._at_ms, np.zeros_like(self._at_ms)])
+            self._is_right = np.concatenate([self._is_right, np.zeros_like(self._is_right)])
+        place = self._free.pop()
+        self._place[track] = place
+        return place
+
+
+def _rounds(tracks: list[int]) -> Iterable[list[int]]:
+    """Return rows in rounds, in each at most one of a track, and those of a track in order."""
+    if len(set(tracks)) == len(tracks):
+        return [list(range(len(tracks)))]
+    rounds: list[list[int]] = []
+    taken: dict[int, int] = {}
+    for row, track in enumerate(tracks):
+        turn = taken.get(track, 0)
+        taken[track] = turn + 1
+        if turn == len(rounds):
+            rounds.append([])
+        rounds[turn].append(row)
+    return rounds

@@ -25,7 +25,7 @@ from edge.count.crowd import Crowding
 from edge.count.gate import Gates, Step
 from edge.count.geometry import Areas
 from edge.count.heat import HeatMap
-from edge.count.line import Crossing, LineCounter
+from edge.count.line import Crossing, LineCounters
 from edge.count.measuring import Measuring, in_pixels
 from edge.count.path import Paths
 from edge.count.speed import REACH_MS, speed_m_s
@@ -114,7 +114,7 @@ class Rules:
         self._measuring = measuring
         has_limits = any(shape.min_height > 0 or shape.max_height < 1 for shape in (*lines, *zones))
         self._paths = Paths(keeps_places=has_limits or measuring.tells_speed)
-        self._lines = [LineCounter(line.name, line.points, swap=line.swap) for line in lines]
+        self._lines = LineCounters(lines)
         self._line_filters = {line.name: _Filter.of(line, measuring) for line in lines}
         self._zones = [
             (ZoneCounter(zone.name, zone.points), _Filter.of(zone, measuring), _crowding(zone))
@@ -165,19 +165,9 @@ class Rules:
 
     # ---- lines
 
-    def _crossings(self, spots: Spots) -> list[Crossing]:
-        """Feed the lines: nothing else here knows how a line counts."""
-        crossings: list[Crossing] = []
-        for row in range(len(spots)):
-            foot = (float(spots.xy[row, 0]), float(spots.xy[row, 1]))
-            height_px, at_ms = float(spots.height_px[row]), int(spots.at_ms[row])
-            for line in self._lines:
-                crossings += line.feed(int(spots.track_id[row]), foot, height_px, at_ms)
-        return crossings
-
     def _feed_lines(self, spots: Spots) -> list[Moment]:
         moments: list[Moment] = []
-        crossings = self._crossings(spots)
+        crossings = self._lines.feed(spots)
         if not crossings:
             return moments
         last = {track: row for row, track in enumerate(spots.track_id.tolist())}
@@ -251,8 +241,7 @@ class Rules:
         return moments
 
     def _end(self, track: int, moments: list[Moment]) -> None:
-        for line in self._lines:
-            line.end(track)
+        self._lines.end(track)
         moments += self._gates.end(track)
         if self._heat:
             self._heat.end(track)

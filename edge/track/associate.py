@@ -35,10 +35,15 @@ def assign(cost: Costs, limit: float) -> list[tuple[int, int]]:
     if rows == 0 or columns == 0:
         return []
     allowed = cost < limit
+    # Most pairs have no rival: whom nobody else may have.
+    sole = (allowed.sum(axis=1) == 1)[:, None] & (allowed.sum(axis=0) == 1)[None, :] & allowed
+    rows_of_sole, columns_of_sole = np.nonzero(sole)
+    pairs = list(zip(rows_of_sole.tolist(), columns_of_sole.tolist(), strict=True))
+    allowed = allowed & ~sole
     live_rows = np.flatnonzero(allowed.any(axis=1))
     live_columns = np.flatnonzero(allowed.any(axis=0))
     if len(live_rows) == 0:
-        return []
+        return pairs
     # Each row gets a column of its own that stands for "alone"; other pairs that are not allowed cost too much.
     n, m = len(live_rows), len(live_columns)
     square = np.full((n, m + n), np.inf)
@@ -46,9 +51,10 @@ def assign(cost: Costs, limit: float) -> list[tuple[int, int]]:
     square[:, :m] = np.where(allowed[np.ix_(live_rows, live_columns)], inside, np.inf)
     square[np.arange(n), m + np.arange(n)] = limit
     chosen = _shortest_augmenting_paths(square)
-    return [
+    pairs += [
         (int(live_rows[row]), int(live_columns[column])) for row, column in enumerate(chosen) if column < m
     ]
+    return sorted(pairs)
 
 
 def _shortest_augmenting_paths(cost: Costs) -> list[int]:

@@ -6,7 +6,9 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.count.line import LineCounter
+from countline.events import LineShape
+from edge.count.line import LineCounters
+from tests.spots import spots_of
 
 Path = list[tuple[float, float]]
 
@@ -19,8 +21,10 @@ lines = st.lists(points, min_size=2, max_size=5).filter(
 
 
 def count(line: Path, path: Path, *, swap: bool = False, height: float = 100.0) -> tuple[int, int]:
-    counter = LineCounter("line", line, swap=swap)
-    crossings = [c for i, p in enumerate(path) for c in counter.feed(1, p, height, i * 100)]
+    lines = LineCounters([LineShape("line", line, swap)])
+    crossings = [
+        c for i, (x, y) in enumerate(path) for c in lines.feed(spots_of(1, [(i * 100, x, y)], height))
+    ]
     n_in = sum(1 for c in crossings if c.direction == "in")
     return n_in, len(crossings) - n_in
 

@@ -18,20 +18,35 @@ def feed(tracker: Tracker, frames: list[Detections], step_ms: int = 100, start_m
 
 
 def test_someone_who_walks_keeps_one_id() -> None:
-    """Consecutive boxes of one person are one track, confirmed by the third."""
+    """Consecutive boxes of one person are one track, confirmed when they make up a third of a second."""
     results = feed(Tracker(), [seen((x, 100)) for x in range(0, 200, 10)])
     assert {int(tracks.track_id[0]) for tracks in results} == {1}
-    assert [bool(tracks.confirmed[0]) for tracks in results[:4]] == [False, False, True, True]
+    assert [bool(tracks.confirmed[0]) for tracks in results[:5]] == [False, False, False, True, True]
 
 
-def test_someone_hidden_for_a_second_keeps_the_id() -> None:
-    """A confirmed track is carried on by its speed and takes its person back."""
+def counted(tracker: Tracker, results: list[Tracks]) -> set[int]:
+    """The ids of all that is counted, the last frames included."""
+    return {int(track) for tracks in [*results, tracker.finish()] for track in tracks.settled.track_id}
+
+
+def test_someone_hidden_for_a_second_and_a_half_is_counted_as_one() -> None:
+    """A new track that goes on where a lost one would be by now is the same person, decided a moment later."""
     walk = [seen((x, 100)) for x in range(0, 100, 10)]
-    hidden = [seen()] * 10
-    again = [seen((x, 100)) for x in range(200, 260, 10)]
-    results = feed(Tracker(), [*walk, *hidden, *again])
+    hidden = [seen()] * 15
+    again = [seen((x, 100)) for x in range(250, 400, 10)]
+    tracker = Tracker()
+    results = feed(tracker, [*walk, *hidden, *again])
+    assert counted(tracker, results) == {1}
     assert int(results[-1].track_id[0]) == 1
-    assert len(results[-1]) == 1
+
+
+def test_someone_else_who_comes_from_elsewhere_is_counted_as_another() -> None:
+    """Whom the lost one could not have become is new."""
+    walk = [seen((x, 100)) for x in range(0, 100, 10)]
+    hidden = [seen()] * 15
+    other = [seen((x, 100)) for x in range(600, 500, -10)]
+    tracker = Tracker()
+    assert len(counted(tracker, feed(tracker, [*walk, *hidden, *other]))) == 2
 
 
 def test_a_weak_detection_continues_a_track_but_never_begins_one() -> None:
@@ -61,7 +76,7 @@ def test_a_class_is_decided_by_vote() -> None:
 
 def test_a_lost_track_is_reported_as_ended_once() -> None:
     """Whoever keeps state per track learns when to let it go."""
-    results = feed(Tracker(), [seen((0, 100))] * 5 + [seen()] * 30)
+    results = feed(Tracker(), [seen((0, 100))] * 5 + [seen()] * 60)
     assert [tracks.ended for tracks in results if tracks.ended] == [(1,)]
 
 
@@ -70,8 +85,9 @@ def test_thresholds_are_times_not_frames() -> None:
     for step_ms in (40, 200):
         visible = [seen((100, 100))] * (2_000 // step_ms)
         away = [seen()] * (1_000 // step_ms)
-        results = feed(Tracker(), [*visible, *away, *visible], step_ms=step_ms)
-        assert {int(i) for tracks in results for i in tracks.track_id} == {1}
+        tracker = Tracker()
+        results = feed(tracker, [*visible, *away, *visible], step_ms=step_ms)
+        assert counted(tracker, results) == {1}
 
 
 def test_nothing_is_settled_of_what_is_never_confirmed() -> None:
