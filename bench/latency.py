@@ -6,7 +6,7 @@ A whole box runs on a real video at its own speed, with a heartbeat every frame 
 as a count: outbox, MQTT, journal, windows, store, live feed. Its age on arrival is the latency from frame to screen:
 detection, two commits to disk and all queues are in it.
 
-A crossing is older when it comes, because it is counted only when it is sure: a quarter of a second is waited for the
+A crossing is older when it comes, because it is counted only when it is sure: a third of a second is waited for the
 frames after it (decision 8), and the object must be clear of the line. That age is told apart.
 """
 

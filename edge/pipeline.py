@@ -59,7 +59,7 @@ class Pipeline:
     def count(self, detections: Detections, captured_at_ms: int) -> list[Moment]:
         """Count what was seen on one frame; return what it decides, in order of time, none of it later than the frame.
 
-        What happened is decided a quarter of a second later (`edge.track.smooth`), and a crossing only when the object
+        What happened is decided a third of a second later (`edge.track.smooth`), and a crossing only when the object
         is clear of the line.
 
         A frame whose clock has stepped back is taken as captured with the one before. Boxes that are none are left out.

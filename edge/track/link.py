@@ -52,8 +52,8 @@ class LinkSettings:
 
     gap_s: float = 2.0
     limit: float = 8.0
-    place: float = 0.25
-    drift: float = 0.4
+    place: float = 0.1
+    drift: float = 0.5
     slow: float = 1.0
     speed: float = 0.6
     size: float = 0.15

@@ -1,8 +1,8 @@
 """Where objects really were, a moment later: a fixed-lag smoother of their places.
 
 A filter knows the past of a moment, a smoother also a little of its future, and so it shakes much less: what looks
-like a step over a line may be taken back by the next two frames. The price is that a place is settled only a quarter
-of a second after it was seen::
+like a step over a line may be taken back by the next two frames. The price is that a place is settled only a third of
+a second after it was seen::
 
     samples      * * * * * * * * |          new one at `now`
     settled      o o o o o o                by all samples up to `now`, at least LAG_S old
@@ -22,8 +22,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-# Most of what smoothing gives comes from the next fifth of a second; a whole second more changes nothing measurable.
-LAG_S = 0.25
+# Most of what smoothing gives comes from the next third of a second; a whole second more changes nothing measurable.
+LAG_S = 0.35
 # The backward pass costs as much for one frame as for some: at high frame rates they are settled together.
 BATCH_S = 0.1
 # Frames that wait for their future: the lag at 200 frames a second. More would mean a clock that stands still.
@@ -48,9 +48,9 @@ class SmootherSettings:
     """
 
     acceleration: float = 0.7
-    measurement_x: float = 0.12
-    measurement_y: float = 0.25
-    correlation_s: float = 0.0
+    measurement_x: float = 0.05
+    measurement_y: float = 0.08
+    correlation_s: float = 0.4
     first_speed: float = 1.0
     lag_s: float = LAG_S
 
