@@ -11,6 +11,9 @@ Each must last some seconds before it is believed, and be gone for some before i
 is blind until it has stood still for a while; then it goes on with a new reference, and a warning that lines drawn for
 the old view may be wrong. If it comes back to where it was, all is well again.
 
+A bare picture in which nothing stands (one lamp that swings in the dark) tells nothing of where the camera looks: it is
+not called moved for it.
+
 The reference is learned from the start on, so a camera that was moved while nobody watched is not found out.
 """
 
@@ -46,6 +49,11 @@ _BETTER_BY = 0.08
 # at a lorry. Therefore it has to last longer than a shift.
 _OTHER_SHARE = 0.45
 _OTHER_LONGER = 3
+# Share of a picture that its edges fill, by their participation ratio: 0.36 of a street, whether bright, dim or blurred;
+# 0.1 of eight bars, 0.01 to 0.06 of one ball on black. Below this most of it is bare.
+_BARE_SHARE = 0.15
+# Likeness below which nothing stands: half of that of a bare square with people. One ball on black has 0.04 and less.
+_STANDS = 0.15
 # How far a scene may have moved and still be recognised, share of the picture.
 _FARTHEST = 0.3
 _BRIGHTNESS_FACTOR = 2.5
@@ -147,18 +155,29 @@ class Match:
         return self.here > _ALIKE_SHARE * usual and not self.is_beside(usual)
 
 
-def edges(grey: Grey) -> Cells:
-    """Return the strength of a picture's edges, fading towards its border, mean 0; shape (HEIGHT, WIDTH).
-
-    Strength without sign, and bounded: light that changes leaves edges where they are.
-    """
+def strength(grey: Grey) -> Cells:
+    """Return how strong the picture's edges are, without sign, shape (HEIGHT, WIDTH)."""
     cells = grey.astype(np.float32)
-    strength = np.zeros((HEIGHT, WIDTH), dtype=np.float32)
-    strength[:, 1:-1] += np.abs(cells[:, 2:] - cells[:, :-2])
-    strength[1:-1] += np.abs(cells[2:] - cells[:-2])
-    np.minimum(strength, 4 * strength.mean(), out=strength)
-    strength -= strength.mean()
-    return strength * _FADE
+    found = np.zeros((HEIGHT, WIDTH), dtype=np.float32)
+    found[:, 1:-1] += np.abs(cells[:, 2:] - cells[:, :-2])
+    found[1:-1] += np.abs(cells[2:] - cells[:-2])
+    return found
+
+
+def filled_share(found: Cells) -> float:
+    """Return the share of the picture that its edges fill, by their `strength`: 1 if they are alike everywhere."""
+    squares = float(np.square(found).mean())
+    return float(found.mean()) ** 2 / squares if squares else 0.0
+
+
+def edges(found: Cells) -> Cells:
+    """Return the `strength` of a picture's edges, fading towards its border, mean 0; shape (HEIGHT, WIDTH).
+
+    Bounded: light that changes leaves edges where they are.
+    """
+    bounded = np.minimum(found, 4 * found.mean())
+    bounded -= bounded.mean()
+    return bounded * _FADE
 
 
 _FADE: Cells = np.outer(np.hanning(HEIGHT + 2)[1:-1], np.hanning(WIDTH + 2)[1:-1]).astype(np.float32) ** 0.5
@@ -197,6 +216,7 @@ class _Scene:
         self._candidate_ms = 0
         self._learnt_s = 0.0
         self._usual = _Mean(600.0)
+        self._filled = _Mean(60.0)
         self._beside = _Held(settings.moved_s, 3.0)
         self._other = _Held(_OTHER_LONGER * settings.moved_s, 3.0)
         self._home = _Held(3.0, 0.0)
@@ -217,10 +237,11 @@ class _Scene:
         for held in (self._beside, self._other, self._home):
             held.pause()
 
-    def feed(self, scene: Cells, dt_s: float, at_ms: int) -> list[AnyEvent]:
-        """Take one look at the scene; return what there is to tell."""
+    def feed(self, scene: Cells, filled: float, dt_s: float, at_ms: int) -> list[AnyEvent]:
+        """Take one look at the scene, and how much of it is filled; return what there is to tell."""
         if self._reference is None:
             self._reference = scene
+        self._filled.feed(filled, dt_s)
         if self._candidate is not None:
             return self._settle(scene, at_ms)
         found, usual = match(scene, self._reference), self._usual.value
@@ -228,6 +249,11 @@ class _Scene:
             if self._learnt_s > self._settings.learn_s / 2:
                 self._usual.feed(found.here, dt_s)
             self._learn(scene, dt_s)
+            return []
+        if self._filled.value < _BARE_SHARE and usual < _STANDS:
+            self._usual.feed(found.here, dt_s)
+            self._learn(scene, dt_s)
+            self.pause()
             return []
         is_beside, is_other = found.is_beside(usual), found.best < _OTHER_SHARE * usual
         is_moved = self._beside.feed(at_ms, is_there=is_beside)
@@ -406,5 +432,6 @@ class Sight:
         if self._compared_ms is None or at_ms - before_ms >= _COMPARE_EVERY_MS:
             since_s = min(_LONGEST_STEP_MS, at_ms - before_ms) / 1000
             self._compared_ms = at_ms
-            drifts += self._scene.feed(edges(grey), since_s, at_ms)
+            found = strength(grey)
+            drifts += self._scene.feed(edges(found), filled_share(found), since_s, at_ms)
         return drifts

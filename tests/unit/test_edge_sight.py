@@ -163,6 +163,27 @@ def test_a_camera_that_looks_elsewhere_altogether_is_blind(camera: Camera) -> No
     assert reasons[-1] == "the camera looks at another scene than before"
 
 
+def lamp(step: int, size: int = 9) -> np.ndarray:
+    """Return a bright ball on black, somewhere else at each step."""
+    x, y = (0.5 + 0.45 * np.sin(step * speed) for speed in (0.31, 0.43))
+    rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
+    return np.where(np.hypot(columns - x * WIDTH, rows - y * HEIGHT) < size / 2, 235.0, 12.0)
+
+
+def test_one_lamp_that_swings_in_the_dark_moves_no_camera() -> None:
+    """Nothing stands in its picture, so nothing tells where the camera looks, whatever size its pictures have."""
+    camera = Camera()
+    for step in range(3000):
+        assert camera.see(lamp(step, size=(9, 5, 14)[step // 1000]), noise=1.0) == ""
+    assert camera.told == []
+
+
+def test_a_camera_that_never_stands_still_stays_blind(camera: Camera) -> None:
+    """A scene full of edges that wanders on and on can be counted at no place."""
+    reasons = [camera.see(view(ground(), 12 * (step // 25 % 3) - 12, 7)) for step in range(1500)]
+    assert all(reasons[300:])
+
+
 def test_light_that_fails_slowly_is_told_once_and_its_return_too(camera: Camera) -> None:
     """Drift is no blindness: somebody should look after it."""
     camera.watch(view(ground()), 300)
