@@ -6,7 +6,11 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from edge.capture.opencv import hush
 from tests import brokers
+
+# FFmpeg asks how loud it may be once in a process, when the first video is opened, and a test may be the one that opens it.
+hush()
 
 # A busy machine is no reason to fail: what is proved here does not depend on time.
 hypothesis.settings.register_profile(
