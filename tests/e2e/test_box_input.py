@@ -112,7 +112,7 @@ FOUND_BY_THE_AGENT = {
     ),
     "an unknown layout": (
         CAMERA % "grey.avi" + "\ndetector: {model: ./odd.onnx}",
-        "no YOLO detector that is known",
+        "no detector that is known",
     ),
     "a line outside the picture": (LINE % "[[5, 5], [5, 5000]]", "outside its picture of 640x360 pixels"),
 }
