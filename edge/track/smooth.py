@@ -17,10 +17,13 @@ was not seen moves it on by its speed.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import lru_cache
+from typing import NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from edge.track.motion import Floats, correct, move, smoothed
 
 # Most of what smoothing gives comes from the next third of a second; a whole second more changes nothing measurable.
 LAG_S = 0.35
@@ -29,8 +32,10 @@ BATCH_S = 0.1
 # Frames that wait for their future: the lag at 200 frames a second. More would mean a clock that stands still.
 MAX_FRAMES = 64
 
-Floats = NDArray[np.float64]
+_FIRST_FRAMES = 16
+
 Bools = NDArray[np.bool_]
+_Value = TypeVar("_Value", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,7 @@ class Trail(NamedTuple):
 
     Attributes:
         at_ms: When.
-        state: As in `_Frame`, shape (5, 2).
+        state: As in `edge.track.motion`, shape (5, 2).
         height_px: Of its box.
     """
 
@@ -80,37 +85,19 @@ class Trail(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """Where the objects of one past frame stood.
+    """Where the objects of some past frames stood, in order of time.
 
     Attributes:
-        at_ms: When, UTC epoch ms.
-        seen: Which rows were seen in it, bool, shape (N,).
-        xy: Middle of the lower edge of each row, pixels, shape (N, 2); means something only where `seen`.
-        height_px: Of its box, shape (N,).
+        at_ms: When, UTC epoch ms, shape (F,).
+        seen: Which rows were seen in each frame, bool, shape (F, N).
+        xy: Middle of the lower edge of each row, pixels, shape (F, N, 2); means something only where `seen`.
+        height_px: Of its box, shape (F, N).
     """
 
-    at_ms: int
+    at_ms: NDArray[np.int64]
     seen: Bools
     xy: Floats
     height_px: Floats
-
-
-class _Frame:
-    """What is known of one frame: states as predicted before it and as filtered after it, shape (5, N, 2).
-
-    The five are position, velocity, and the variance of the position, covariance, variance of the velocity.
-    """
-
-    __slots__ = ("at_ms", "filtered", "height_px", "predicted", "seen")
-
-    def __init__(
-        self, at_ms: int, predicted: Floats, filtered: Floats, seen: Bools, height_px: Floats
-    ) -> None:
-        self.at_ms = at_ms
-        self.predicted = predicted
-        self.filtered = filtered
-        self.seen = seen
-        self.height_px = height_px
 
 
 class SmootherBank:
@@ -122,28 +109,33 @@ class SmootherBank:
         self._measurement = np.array([settings.measurement_x, settings.measurement_y])
         # The same for frames as far apart as the newest two.
         self._noise = self._measurement
-        # The frames that are not settled, and before them the newest that is: the others are linked to it.
-        self._frames: list[_Frame] = []
+        # The frames that are not settled, and before them the newest that is: the others are linked to it. Of each the
+        # states (`edge.track.motion`) as predicted before it and as filtered after it; more room than frames.
+        self._times_ms: list[int] = []
         self._settled = 0
         self._settled_at_ms = 0
-        self._state: Floats = np.zeros((5, 0, 2))
+        self._predicted: Floats = np.zeros((_FIRST_FRAMES, 5, 0, 2))
+        self._filtered: Floats = np.zeros((_FIRST_FRAMES, 5, 0, 2))
+        self._seen: Bools = np.zeros((_FIRST_FRAMES, 0), dtype=np.bool_)
+        self._heights_px: Floats = np.zeros((_FIRST_FRAMES, 0))
+        # Of the newest frame.
         self._height_px: Floats = np.zeros(0)
+        self._at_ms = 0
         # The states when each was last seen, and when that was.
         self._seen_state: Floats = np.zeros((5, 0, 2))
         self._seen_ms = np.zeros(0, dtype=np.int64)
-        self._at_ms = 0
 
     def __len__(self) -> int:
-        return self._state.shape[1]
+        return len(self._height_px)
 
     @property
     def newest_ms(self) -> int | None:
         """Time of the newest frame; None before the first."""
-        return self._frames[-1].at_ms if self._frames else None
+        return self._times_ms[-1] if self._times_ms else None
 
     def is_waiting(self, mask: Bools) -> bool:
         """Say whether one of the rows where `mask`, shape (N,), is True was seen in a frame that is not settled."""
-        return any(bool((frame.seen & mask).any()) for frame in self._frames[self._settled :])
+        return bool((self._seen[self._settled : len(self._times_ms)] & mask).any())
 
     def feed(
         self, at_ms: int, rows: NDArray[np.intp], xy: Floats, height_px: Floats, score: NDArray[np.float32]
@@ -159,37 +151,43 @@ class SmootherBank:
         """
         step_s = (at_ms - self._at_ms) / 1000
         self._noise = self._measurement * math.sqrt(1 + 2 * self._settings.correlation_s / max(step_s, 0.001))
-        predicted = self._move(self._state, self._height_px, step_s)
-        self._at_ms = at_ms
-        seen = np.zeros(len(self), dtype=np.bool_)
-        seen[rows] = True
+        frame = self._next_frame(at_ms)
+        predicted, filtered, seen = self._predicted[frame], self._filtered[frame], self._seen[frame]
+        self._move(self._filtered[frame - 1], self._height_px, step_s, predicted)
         # The scale of all noises: the box's height, which itself shakes.
-        self._height_px[rows] += (height_px - self._height_px[rows]) * 0.3
-        scale = np.maximum(1.0, self._height_px[rows]) / np.maximum(score, 0.05)
-        state = predicted.copy()
-        state[:, rows] = _corrected(predicted[:, rows], xy, scale[:, None] * self._noise)
-        self._state = state
-        self._seen_state[:, rows] = state[:, rows]
+        before_px = self._height_px.take(rows)
+        now_px = before_px + (height_px - before_px) * 0.3
+        self._height_px[rows] = now_px
+        measured, noise = np.zeros((len(self), 2)), np.empty((len(self), 2))
+        noise.fill(np.inf)
+        measured[rows] = xy
+        noise[rows] = (np.maximum(now_px, 1.0) / np.maximum(score, 0.05))[:, None] * self._noise
+        correct(predicted, measured, noise, filtered)
+        seen.fill(False)
+        seen[rows] = True
+        self._heights_px[frame] = self._height_px
         self._seen_ms[rows] = at_ms
-        self._frames.append(_Frame(at_ms, predicted, state, seen, self._height_px.copy()))
+        np.copyto(self._seen_state, filtered, where=seen[:, None])
 
     def add(self, xy: Floats, height_px: Floats, score: NDArray[np.float32]) -> None:
         """Add objects that the frame just fed has shown for the first time, shapes (M, 2), (M,), (M,), at the end."""
         scale = np.maximum(1.0, height_px)[:, None]
-        noise = (scale / np.maximum(score, 0.05)[:, None] * self._noise) ** 2
-        speed = np.broadcast_to((self._settings.first_speed * scale) ** 2, noise.shape)
-        zero = np.zeros_like(xy)
-        first = np.stack([xy, zero, noise, zero, speed])
+        newest, n = len(self._times_ms) - 1, len(self)
+        state = np.zeros((5, len(xy), 2))
+        state[0] = xy
+        state[2] = (scale / np.maximum(score, 0.05)[:, None] * self._noise) ** 2
+        state[4] = (self._settings.first_speed * scale) ** 2
         # Before they were seen they have no past: a prediction that nothing is gained from.
-        nothing = np.zeros_like(first)
-        unknown = np.stack([zero, zero, np.ones_like(xy), zero, np.ones_like(xy)])
-        unseen = np.zeros(len(xy), dtype=np.bool_)
-        for frame in self._frames[:-1]:
-            _grow(frame, unknown, nothing, unseen, height_px)
-        _grow(self._frames[-1], unknown, first, ~unseen, height_px)
-        self._state = self._frames[-1].filtered
-        self._height_px = np.concatenate([self._height_px, height_px])
-        self._seen_state = np.concatenate([self._seen_state, first], axis=1)
+        unknown = np.zeros((5, 1, 1))
+        unknown[2] = unknown[4] = 1.0
+        self._predicted = _wider(self._predicted, unknown, len(xy), axis=2)
+        self._filtered = _wider(self._filtered, np.zeros((5, 1, 1)), len(xy), axis=2)
+        self._filtered[newest, :, n:] = state
+        self._seen = _wider(self._seen, np.False_, len(xy), axis=1)
+        self._seen[newest, n:] = True
+        self._heights_px = _wider(self._heights_px, height_px, len(xy), axis=1)
+        self._height_px = self._heights_px[newest].copy()
+        self._seen_state = np.concatenate([self._seen_state, state], axis=1)
         self._seen_ms = np.concatenate([self._seen_ms, np.full(len(xy), self._at_ms)])
 
     def trail(self, row: int) -> Trail:
@@ -208,137 +206,116 @@ class SmootherBank:
             Where it stood in the frames that are settled already, as samples; the others come with `settle`.
         """
         seen = {sample.at_ms: sample for sample in samples}
-        frames = {frame.at_ms: frame for frame in self._frames}
+        frames = {at_ms: frame for frame, at_ms in enumerate(self._times_ms)}
         first_open_ms = (
-            self._frames[self._settled].at_ms if self._settled < len(self._frames) else self._at_ms + 1
+            self._times_ms[self._settled] if self._settled < len(self._times_ms) else self._at_ms + 1
         )
         times_ms = sorted(at_ms for at_ms in {*seen, *frames} if at_ms > trail.at_ms)
-        state, at_ms, height = trail.state, trail.at_ms, trail.height_px
+        state, at_ms, height = trail.state[:, None], trail.at_ms, trail.height_px
         predicted: list[Floats] = []
         filtered: list[Floats] = []
         for time_ms in times_ms:
-            before = self._move(state[:, None], np.array([height]), (time_ms - at_ms) / 1000)[:, 0]
+            before, after = np.empty_like(state), np.empty_like(state)
+            self._move(state, np.array([height]), (time_ms - at_ms) / 1000, before)
             state, at_ms = before, time_ms
             sample = seen.get(time_ms)
             if sample is not None:
                 height += (sample.height_px - height) * 0.3
                 noise = max(1.0, height) / max(sample.score, 0.05) * self._noise
-                state = _corrected(before, np.array([sample.x, sample.y]), noise)
-                self._seen_state[:, row] = state
+                correct(before, np.array([[sample.x, sample.y]]), noise[None], after)
+                state = after
+                self._seen_state[:, row] = state[:, 0]
             predicted.append(before)
             filtered.append(state)
             if time_ms in frames:
-                frames[time_ms].predicted[:, row], frames[time_ms].filtered[:, row] = before, state
-        self._state[:, row], self._height_px[row] = state, height
-        places: list[Sample] = []
-        p, v = state[:2]
-        for i in range(len(times_ms) - 1, -1, -1):
-            if i < len(times_ms) - 1:
-                dt_s = (times_ms[i + 1] - times_ms[i]) / 1000
-                p, v = _one_back(filtered[i], predicted[i + 1], p, v, dt_s)
-            sample = seen.get(times_ms[i])
-            if sample is not None and times_ms[i] < first_open_ms:
-                places.append(sample._replace(x=float(p[0]), y=float(p[1])))
-        places.reverse()
-        return places
+                frame = frames[time_ms]
+                self._predicted[frame, :, row], self._filtered[frame, :, row] = before[:, 0], state[:, 0]
+        self._height_px[row] = height
+        dt_s = np.diff(times_ms) / 1000
+        places = smoothed(np.array(predicted), np.array(filtered), dt_s)
+        return [
+            seen[time_ms]._replace(x=float(place[0, 0, 0]), y=float(place[0, 0, 1]))
+            for time_ms, place in zip(times_ms, places, strict=True)
+            if time_ms in seen and time_ms < first_open_ms
+        ]
 
     def keep(self, mask: Bools) -> None:
         """Let go of the rows where `mask`, shape (N,), is False."""
-        for frame in self._frames:
-            frame.predicted, frame.filtered = frame.predicted[:, mask], frame.filtered[:, mask]
-            frame.seen, frame.height_px = frame.seen[mask], frame.height_px[mask]
-        self._state = self._state[:, mask]
-        self._seen_state, self._seen_ms = self._seen_state[:, mask], self._seen_ms[mask]
+        # Not by an index: what that returns may be laid out otherwise, and frames are looked at as matrices.
+        self._predicted, self._filtered = (
+            frames.compress(mask, axis=2) for frames in (self._predicted, self._filtered)
+        )
+        self._seen, self._heights_px = (
+            frames.compress(mask, axis=1) for frames in (self._seen, self._heights_px)
+        )
+        self._seen_state, self._seen_ms = self._seen_state.compress(mask, axis=1), self._seen_ms[mask]
         self._height_px = self._height_px[mask]
 
-    def settle(self, now_ms: int | None) -> list[Settled]:
-        """Return the frames that are settled now and were not before, in order of time.
+    def settle(self, now_ms: int | None) -> Settled | None:
+        """Return the frames that are settled now and were not before, if there are any.
 
         Args:
             now_ms: The time; None settles all, because nothing more will come.
         """
-        frames, first = self._frames, self._settled
-        last = len(frames)
+        times_ms, first = self._times_ms, self._settled
+        last = len(times_ms)
         if now_ms is not None:
-            overfull = len(frames) - MAX_FRAMES
+            overfull = len(times_ms) - MAX_FRAMES
             if now_ms - self._settled_at_ms < BATCH_S * 1000 and overfull <= first:
-                return []
+                return None
             lag_ms = round(self._settings.lag_s * 1000)
             last = first
-            while last < len(frames) and (now_ms - frames[last].at_ms >= lag_ms or last < overfull):
+            while last < len(times_ms) and (now_ms - times_ms[last] >= lag_ms or last < overfull):
                 last += 1
             self._settled_at_ms = now_ms
         if last == first:
-            return []
-        settled = self._backwards(first, last)
-        del frames[: last - 1]
+            return None
+        open_ = slice(first, len(times_ms))
+        at_ms = np.array(times_ms[open_])
+        places = smoothed(self._predicted[open_], self._filtered[open_], np.diff(at_ms) / 1000)
+        n = last - first
+        xy = np.array([place[0] for place in places[:n]])
+        settled = Settled(at_ms[:n], self._seen[first:last].copy(), xy, self._heights_px[first:last].copy())
+        self._forget(last - 1)
         self._settled = 1
         return settled
 
-    def _move(self, state: Floats, height_px: Floats, dt_s: float) -> Floats:
-        position, velocity, a, b, c = state
-        q = (self._settings.acceleration * np.maximum(1.0, height_px))[:, None] ** 2
-        moved = np.empty_like(state)
-        moved[0] = position + velocity * dt_s
-        moved[1] = velocity
-        moved[2] = a + dt_s * (2 * b + dt_s * c) + q * (dt_s**3 / 3)
-        moved[3] = b + dt_s * c + q * (dt_s * dt_s / 2)
-        moved[4] = c + q * dt_s
-        return moved
+    def _move(self, state: Floats, height_px: Floats, dt_s: float, out: Floats) -> None:
+        # White noise of the acceleration, integrated over the step; its scale is the box's height.
+        scale = self._settings.acceleration * np.maximum(height_px, 1.0)
+        move(state, dt_s, _integrals(dt_s) * (scale * scale)[:, None], out)
 
-    def _backwards(self, first: int, last: int) -> list[Settled]:
-        """Return the frames from `first` up to `last`, each by all that came after it."""
-        frames = self._frames
-        p, v = frames[-1].filtered[:2]
-        places = [p]
-        for i in range(len(frames) - 2, first - 1, -1):
-            dt_s = (frames[i + 1].at_ms - frames[i].at_ms) / 1000
-            p, v = _one_back(frames[i].filtered, frames[i + 1].predicted, p, v, dt_s)
-            places.append(p)
-        places.reverse()
-        return [
-            Settled(frame.at_ms, frame.seen, places[i], frame.height_px)
-            for i, frame in enumerate(frames[first:last])
-        ]
+    def _next_frame(self, at_ms: int) -> int:
+        """Make room for a frame and return which it is."""
+        frame = len(self._times_ms)
+        if frame == len(self._seen):
+            self._predicted, self._filtered = _longer(self._predicted), _longer(self._filtered)
+            self._seen, self._heights_px = _longer(self._seen), _longer(self._heights_px)
+        self._times_ms.append(at_ms)
+        self._at_ms = at_ms
+        return frame
+
+    def _forget(self, n: int) -> None:
+        """Let go of the oldest frames."""
+        left = len(self._times_ms) - n
+        for frames in (self._predicted, self._filtered, self._seen, self._heights_px):
+            frames[:left] = frames[n : n + left]
+        del self._times_ms[:n]
 
 
-def _corrected(predicted: Floats, xy: Floats, noise_px: Floats) -> Floats:
-    """Return states after a measurement with this standard deviation."""
-    position, velocity, a, b, c = predicted
-    total = a + noise_px**2
-    gain_p, gain_v, residual = a / total, b / total, xy - position
-    corrected = np.empty_like(predicted)
-    corrected[0] = position + gain_p * residual
-    corrected[1] = velocity + gain_v * residual
-    corrected[2] = a * (1 - gain_p)
-    corrected[3] = b * (1 - gain_p)
-    corrected[4] = c - gain_v * b
-    return corrected
+@lru_cache(maxsize=256)
+def _integrals(dt_s: float) -> Floats:
+    """Return what a unit of noise adds in a step to the variances of position, of both, and of velocity; shape (3, 1, 1)."""
+    return np.array([dt_s**3 / 3, dt_s * dt_s / 2, dt_s]).reshape(3, 1, 1)
 
 
-def _one_back(
-    filtered: Floats, predicted: Floats, p: Floats, v: Floats, dt_s: float
-) -> tuple[Floats, Floats]:
-    """Return the smoothed position and velocity of a frame.
-
-    Args:
-        filtered: Its states.
-        predicted: Those of the next frame before it was seen.
-        p: The next frame's smoothed position.
-        v: Its velocity.
-        dt_s: Between the two.
-    """
-    position, velocity, a, b, c = filtered
-    pp, pv, na, nb, nc = predicted
-    # Gain = filtered covariance x transition' x inverse of the predicted covariance.
-    determinant = na * nc - nb * nb
-    ep, ev = p - pp, v - pv
-    wp, wv = (nc * ep - nb * ev) / determinant, (na * ev - nb * ep) / determinant
-    return position + (a + b * dt_s) * wp + b * wv, velocity + (b + c * dt_s) * wp + c * wv
+def _longer(frames: NDArray[_Value]) -> NDArray[_Value]:
+    """Return frames with twice the room."""
+    return np.concatenate([frames, np.zeros_like(frames)])
 
 
-def _grow(frame: _Frame, predicted: Floats, filtered: Floats, seen: Bools, height_px: Floats) -> None:
-    frame.predicted = np.concatenate([frame.predicted, predicted], axis=1)
-    frame.filtered = np.concatenate([frame.filtered, filtered], axis=1)
-    frame.seen = np.concatenate([frame.seen, seen])
-    frame.height_px = np.concatenate([frame.height_px, height_px])
+def _wider(frames: NDArray[_Value], of_new: ArrayLike, n: int, axis: int) -> NDArray[_Value]:
+    """Return frames with `n` more objects, of which all that was before is `of_new`."""
+    shape = list(frames.shape)
+    shape[axis] = n
+    return np.concatenate([frames, np.broadcast_to(of_new, shape)], axis=axis)

@@ -20,7 +20,7 @@ from edge.track.associate import assign, iou
 from edge.track.kalman import KalmanBoxes, Noise
 from edge.track.link import Linker, LinkSettings, beginning, ending
 from edge.track.perspective import Perspective
-from edge.track.smooth import Sample, Settled, SmootherBank, SmootherSettings, Trail
+from edge.track.smooth import Sample, SmootherBank, SmootherSettings, Trail
 
 # More tracks at once than people fit into a picture: a detector gone wild must not eat the machine.
 MAX_TRACKS = 512
@@ -380,19 +380,19 @@ class Tracker:
 
     def _settle(self, now_ms: int | None, settled: list[_Places]) -> None:
         """Hand on what the smoother has settled: of tracks that are known; that of others waits."""
-        for frame in self._smoothers.settle(now_ms):
-            self._settle_frame(frame, settled)
-
-    def _settle_frame(self, frame: Settled, settled: list[_Places]) -> None:
-        known = np.flatnonzero(frame.seen & self._is_known)
-        if len(known):
-            times_ms = np.full(len(known), frame.at_ms, dtype=np.int64)
-            settled.append(self._places_of(known, times_ms, frame.xy[known], frame.height_px[known]))
-        for row in np.flatnonzero(frame.seen & ~self._is_known).tolist():
-            places = self._pasts[row].places
-            if len(places) < _MAX_WAITING:
-                x, y = frame.xy[row].tolist()
-                places.append(Sample(frame.at_ms, x, y, float(frame.height_px[row]), 1.0))
+        places = self._smoothers.settle(now_ms)
+        if places is None:
+            return
+        frames, rows = np.nonzero(places.seen & self._is_known)
+        if len(rows):
+            xy, height_px = places.xy[frames, rows], places.height_px[frames, rows]
+            settled.append(self._places_of(rows, places.at_ms[frames], xy, height_px))
+        for frame, row in np.argwhere(places.seen & ~self._is_known).tolist():
+            waiting = self._pasts[row].places
+            if len(waiting) < _MAX_WAITING:
+                x, y = places.xy[frame, row].tolist()
+                height_px = float(places.height_px[frame, row])
+                waiting.append(Sample(int(places.at_ms[frame]), x, y, height_px, 1.0))
 
     def _places_of(
         self, rows: Rows, at_ms: NDArray[np.int64], xy: NDArray[np.float64], height_px: NDArray[np.float64]

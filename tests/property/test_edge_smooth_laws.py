@@ -43,11 +43,11 @@ class One:
 
     def settle(self, now_ms: int | None) -> list[Place]:
         """Return what of the first object is settled."""
-        return [
-            (frame.at_ms, float(frame.xy[0, 0]), float(frame.xy[0, 1]))
-            for frame in self.bank.settle(now_ms)
-            if frame.seen[0]
-        ]
+        settled = self.bank.settle(now_ms)
+        if settled is None:
+            return []
+        frames = np.flatnonzero(settled.seen[:, 0])
+        return [(int(settled.at_ms[frame]), *settled.xy[frame, 0].tolist()) for frame in frames]
 
 
 def run(rows: Rows, scale: float = 1.0, others: int = 0) -> list[Place]:
@@ -128,7 +128,7 @@ def test_memory_is_bounded_though_nothing_is_ever_old_enough() -> None:
     for at_ms in range(1_000):
         one.see(at_ms + 1, 0, 0)
         one.bank.settle(0)
-        assert len(one.bank._frames) <= max(MAX_FRAMES, 400) + 1
+        assert len(one.bank._times_ms) <= max(MAX_FRAMES, 400) + 1
 
 
 def test_who_is_found_again_is_smoothed_with_the_past_that_was_lost() -> None:
