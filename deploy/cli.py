@@ -258,8 +258,16 @@ def config_show(config: ConfigOption = None) -> None:
 
 
 @settings_app.command("check")
-def config_check(config: ConfigOption = None) -> None:
+def config_check(
+    file: Annotated[
+        Path | None, typer.Argument(help="A YAML file; countline.yaml of this folder if there is one.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
     """Say whether the settings are right."""
+    if file is not None and config is not None:
+        raise UsageError("Give one file to check: as FILE or with --config, not both.")
+    config = file or config
     settings = _loaded(config)
     lines = sum(len(camera.lines) for camera in settings.cameras)
     zones = sum(len(camera.zones) for camera in settings.cameras)

@@ -52,13 +52,19 @@ class Finding(Struct, frozen=True, omit_defaults=True):
         check: What was looked at.
         state: "ok", "warn" or "fail".
         found: What was found.
-        mend: How to mend it, unless it is ok.
+        mend: How to mend it, unless it is ok or `found` says that already.
     """
 
     check: str
     state: str
     found: str
     mend: str = ""
+
+
+class Advice(str):
+    """A sentence to a person that says what is wrong and how to mend it."""
+
+    __slots__ = ()
 
 
 def examine(settings: BoxSettings, *, as_json: bool) -> int:
@@ -241,7 +247,9 @@ def look_at(camera: CameraSettings) -> Iterator[Finding]:
             name,
             FAIL,
             mask(answer),
-            "check address, login and cable; `source` takes what VLC or ffplay opens",
+            ""
+            if isinstance(answer, Advice)
+            else "check address, login and cable; `source` takes what VLC or ffplay opens",
         )
         return
     found = f"{answer['width']}x{answer['height']}, {answer['fps']:.1f} fps measured"
@@ -359,7 +367,7 @@ def _output(command: list[str]) -> str:
 
 
 def probe(name: str, argument: str) -> dict[str, Any] | str:
-    """Run a probe and return its findings, or one sentence that says how it died."""
+    """Run a probe and return its findings, or one sentence that says how it died: an `Advice` if it says how to mend it."""
     command = own_process("deploy.doctor", name)
     try:
         done = subprocess.run(
@@ -374,6 +382,8 @@ def probe(name: str, argument: str) -> dict[str, Any] | str:
     lines = done.stdout.strip().splitlines()
     with contextlib.suppress(ValueError, IndexError):
         answer = json.loads(lines[-1])
+        if "advice" in answer:
+            return Advice(answer["advice"])
         return str(answer["error"]) if "error" in answer else answer
     said = done.stderr.strip().splitlines()
     return said[-1] if said else f"it ended with exit code {done.returncode}"
@@ -489,7 +499,7 @@ def main() -> None:
     try:
         answer = PROBES[sys.argv[1]](sys.stdin.read())
     except UsageError as error:
-        answer = {"error": str(error)}
+        answer = {"advice": str(error)}
     except Unavailable as error:
         answer = {"error": error.what}
     except ImportError as error:

@@ -66,6 +66,13 @@ def test_the_example_can_be_checked(run, folder: Path):
     assert run("config", "check") == (0, "ok: countline.yaml: cameras: 1, lines: 1, zones: 1\n", "")
 
 
+def test_a_file_is_checked_by_its_bare_name_too(run, folder: Path):
+    """`config check FILE`, as the documentation has it."""
+    _, out, _ = run("config", "example")
+    (folder / "mine.yaml").write_text(out)
+    assert run("config", "check", "mine.yaml") == (0, "ok: mine.yaml: cameras: 1, lines: 1, zones: 1\n", "")
+
+
 def test_show_hides_secrets_and_reads_back(run, monkeypatch):
     """What `config show` prints is a settings file again, without its secrets."""
     monkeypatch.setenv("COUNTLINE__API__TOKEN", "0123456789abcdef")
@@ -94,6 +101,11 @@ BAD = {
     "open without token": (["up", "--camera", "0", "--host", "0.0.0.0"], "set a token"),
     "missing config": (["up", "--config", "missing.yaml"], "Cannot read the config missing.yaml"),
     "typo in config": (["config", "check", "--config", "typo.yaml"], "did you mean `cameras`?"),
+    "typo in checked file": (["config", "check", "typo.yaml"], "did you mean `cameras`?"),
+    "two files to check": (
+        ["config", "check", "typo.yaml", "--config", "typo.yaml"],
+        "Give one file to check",
+    ),
     "typo in environment": (["config", "check"], "COUNTLINE__API__PROT"),
     "edge without camera": (["edge"], "There is no camera to count"),
     "unwritable data": (

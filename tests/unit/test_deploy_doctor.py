@@ -173,6 +173,14 @@ def test_a_camera_that_is_not_there(tmp_path: Path):
     assert "missing.mp4" in found.found
 
 
+def test_advice_of_the_source_is_not_followed_by_other_advice():
+    """A camera that needs another OpenCV is not mended by its login or its cable."""
+    (found,) = doctor.look_at(CameraSettings(name="a", source="csi:0"))
+    assert found.state == FAIL
+    assert "python3-opencv" in found.found
+    assert not found.mend
+
+
 def test_disk(tmp_path: Path):
     """A folder that cannot be made is looked for at its nearest parent."""
     assert doctor.disk(BoxSettings(data_dir=str(tmp_path / "a" / "b"))).state in {OK, WARN}
