@@ -44,7 +44,7 @@ MIN_FREE_MB = 100
 # The parts of a killed supervisor stop by themselves; this is well above the longest drain.
 LEFTOVER_PATIENCE_S = 10.0
 # Parts drain in a fraction of this; a part that takes longer gets a signal, and after as long again it is ended by force.
-DRAIN_S = {"edge": 2.0, "gateway": 2.0, "worker": 1.0, "api": 1.0, "broker": 0.5}
+DRAIN_S = {"edge": 2.0, "gateway": 2.0, "worker": 1.0, "api": 2.0, "broker": 0.5}
 STATUS_EVERY_S = 2.0
 HEARD_EVERY_S = 0.1
 # A camera that is not heard of by then, though the page is there, is for the page to show.

@@ -76,7 +76,8 @@ def run_part(name: str, settings: Any, stop: Stop) -> None:
     """
     entry = PARTS[name]
     try:
-        function = getattr(importlib.import_module(entry.module), entry.function)
+        with stop.ends_process():
+            function = getattr(importlib.import_module(entry.module), entry.function)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package in {"countline", "edge", "gateway", "cloud", "deploy"}:

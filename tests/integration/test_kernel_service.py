@@ -112,6 +112,26 @@ async def test_a_part_that_does_not_listen_is_ended_by_a_signal(tmp_path: Path):
     assert _read(journal) == ["start a"]
 
 
+async def test_a_part_that_still_loads_ends_at_once(tmp_path: Path):
+    """Nobody waits for its libraries, nor sends it a signal, and what comes after loading ends in its own good order."""
+    journal = tmp_path / "journal"
+    code = _CODE.replace("stop.wait(30)", "with stop.ends_process(): LOAD\nstop.wait(30)").replace(
+        "LOAD", "__import__('time').sleep(30 if how == 'loads' else 0)"
+    )
+    parts = [
+        Part(name, [sys.executable, "-c", code, str(journal), name, how], drain_s=20.0)
+        for name, how in (("a", "loads"), ("b", ""))
+    ]
+    stop = Stop()
+    running = asyncio.create_task(Supervisor(parts, stop).run())
+    await _until(journal, "start a")
+    await _until(journal, "start b")
+    stop.request()
+    await running
+    assert "end a" not in _read(journal)
+    assert "end b" in _read(journal)
+
+
 async def test_no_part_survives_the_kill_of_its_supervisor(tmp_path: Path):
     """SIGKILL closes the lifeline, and each part ends in its own good order."""
     journal = tmp_path / "journal"
