@@ -1,4 +1,6 @@
-"""Which detection belongs to which track: overlap, and the assignment that makes the most of it."""
+"""Which detection belongs to which track: overlap, nearness, and the assignment that makes the most of them."""
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,20 +8,61 @@ from numpy.typing import NDArray
 from edge.arrays import Boxes
 
 Costs = NDArray[np.float64]
+Pairs = list[tuple[int, int]]
+
+# Boxes whose heights differ by more than this factor's logarithm are not the same object.
+_LARGEST_LOG_RATIO = 0.35
+# So many ways to pair a few rivals are tried; of more the best is searched for cleverly, which takes longer to begin.
+_MOST_WAYS = 200
 
 
 def iou(first: Boxes, second: Boxes) -> Costs:
     """Return the overlap (intersection over union, 0 to 1) of each pair, shape (N, M)."""
-    left_top = np.maximum(first[:, None, :2], second[None, :, :2])
-    right_bottom = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    inner = np.clip(right_bottom - left_top, 0, None).prod(axis=2)
-    area_first = (first[:, 2] - first[:, 0]) * (first[:, 3] - first[:, 1])
-    area_second = (second[:, 2] - second[:, 0]) * (second[:, 3] - second[:, 1])
-    union = area_first[:, None] + area_second[None, :] - inner
-    return np.where(union > 0, inner / np.maximum(union, 1e-9), 0.0)
+    ours, theirs = first.T[:, :, None], second.T[:, None, :]
+    inner = _intersection(ours, theirs)
+    union = _area(ours) + _area(theirs) - inner
+    return inner / np.maximum(union, 1e-9)
 
 
-def assign(cost: Costs, limit: float) -> list[tuple[int, int]]:
+def covered(xyxy: Boxes) -> NDArray[np.float64]:
+    """Return which share of each box the box that covers it most covers, shape (N,)."""
+    inner = _intersection(xyxy.T[:, :, None], xyxy.T[:, None, :]).astype(np.float64)
+    area = np.diagonal(inner).copy()
+    np.fill_diagonal(inner, 0.0)
+    return inner.max(axis=1) / np.maximum(area, 1e-9)
+
+
+def _intersection(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the area that boxes share, shape (N, M); their corners are given as shapes (4, N, 1) and (4, 1, M)."""
+    sides = np.minimum(ours[2:], theirs[2:]) - np.maximum(ours[:2], theirs[:2])
+    np.maximum(sides, 0.0, out=sides)
+    return sides[0] * sides[1]
+
+
+def _area(box: NDArray[np.float32]) -> NDArray[np.float32]:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def farness(ours: Boxes, theirs: Boxes, reach: NDArray[np.float64]) -> Costs:
+    """Return how far boxes are from others by their lower edges' middles, shape (N, M).
+
+    Args:
+        ours: shape (N, 4).
+        theirs: shape (M, 4).
+        reach: What counts as 1, in heights of ours, shape (N,).
+
+    Returns:
+        At most 2, which is also what boxes of another height are.
+    """
+    height = (ours[:, 3] - ours[:, 1])[:, None]
+    ratio = (theirs[:, 3] - theirs[:, 1]) / height
+    x = ((ours[:, 0] + ours[:, 2]) / 2)[:, None] - (theirs[:, 0] + theirs[:, 2]) / 2
+    y = ours[:, 3:] - theirs[:, 3]
+    far = np.hypot(x, y) / height / np.maximum(reach, 1e-9)[:, None]
+    return np.where(np.abs(np.log(ratio)) < _LARGEST_LOG_RATIO, np.minimum(far, 2.0), 2.0)
+
+
+def assign(cost: Costs, limit: float) -> Pairs:
     """Pair rows with columns so that the sum of costs is smallest, using only pairs that cost less than `limit`.
 
     Leaving a row alone costs `limit`, so that one very good pair never forces two bad ones.
@@ -31,30 +74,76 @@ def assign(cost: Costs, limit: float) -> list[tuple[int, int]]:
     Returns:
         (row, column) pairs, ascending by row.
     """
-    rows, columns = cost.shape
-    if rows == 0 or columns == 0:
-        return []
-    allowed = cost < limit
+    rows, columns = (cost < limit).nonzero()
+    allowed: Pairs = list(zip(rows.tolist(), columns.tolist(), strict=True))
     # Most pairs have no rival: whom nobody else may have.
-    sole = (allowed.sum(axis=1) == 1)[:, None] & (allowed.sum(axis=0) == 1)[None, :] & allowed
-    rows_of_sole, columns_of_sole = np.nonzero(sole)
-    pairs = list(zip(rows_of_sole.tolist(), columns_of_sole.tolist(), strict=True))
-    allowed = allowed & ~sole
-    live_rows = np.flatnonzero(allowed.any(axis=1))
-    live_columns = np.flatnonzero(allowed.any(axis=0))
-    if len(live_rows) == 0:
-        return pairs
-    # Each row gets a column of its own that stands for "alone"; other pairs that are not allowed cost too much.
-    n, m = len(live_rows), len(live_columns)
-    square = np.full((n, m + n), np.inf)
-    inside = cost[np.ix_(live_rows, live_columns)]
-    square[:, :m] = np.where(allowed[np.ix_(live_rows, live_columns)], inside, np.inf)
-    square[np.arange(n), m + np.arange(n)] = limit
-    chosen = _shortest_augmenting_paths(square)
-    pairs += [
-        (int(live_rows[row]), int(live_columns[column])) for row, column in enumerate(chosen) if column < m
-    ]
+    if len({row for row, _ in allowed}) == len(allowed) == len({column for _, column in allowed}):
+        return allowed
+    pairs: Pairs = []
+    for group in _groups(allowed):
+        pairs += group if len(group) == 1 else _assign_group(cost, limit, group)
     return sorted(pairs)
+
+
+def _groups(allowed: Pairs) -> list[Pairs]:
+    """Split pairs into groups of rivals: no row and no column is in two of them."""
+    by_row: dict[int, Pairs] = {}
+    by_column: dict[int, Pairs] = {}
+    for row, column in allowed:
+        ours, theirs = by_row.get(row), by_column.get(column)
+        group = ours or theirs or []
+        if ours is not None and theirs is not None and ours is not theirs:
+            group, other = (ours, theirs) if len(ours) > len(theirs) else (theirs, ours)
+            group += other
+            by_row.update((r, group) for r, _ in other)
+            by_column.update((c, group) for _, c in other)
+        group.append((row, column))
+        by_row[row] = by_column[column] = group
+    return list({id(group): group for group in by_row.values()}.values())
+
+
+def _assign_group(cost: Costs, limit: float, group: Pairs) -> Pairs:
+    """Return the best of the pairs of one group."""
+    choices: dict[int, list[tuple[float, int]]] = {}
+    for row, column in group:
+        choices.setdefault(row, []).append((float(cost[row, column]), column))
+    if math.prod(len(some) + 1 for some in choices.values()) <= _MOST_WAYS:
+        chosen = _try_all(list(choices.values()), limit)
+        return [(row, column) for row, column in zip(choices, chosen, strict=True) if column >= 0]
+    rows, columns = sorted(choices), sorted({column for _, column in group})
+    # Each row gets a column of its own that stands for "alone"; other pairs that are not allowed cost too much.
+    n, m = len(rows), len(columns)
+    square = np.full((n, m + n), np.inf)
+    inside = cost[np.ix_(rows, columns)]
+    square[:, :m] = np.where(inside < limit, inside, np.inf)
+    square[np.arange(n), m + np.arange(n)] = limit
+    found = _shortest_augmenting_paths(square)
+    return [(rows[row], columns[column]) for row, column in enumerate(found) if column < m]
+
+
+def _try_all(choices: list[list[tuple[float, int]]], limit: float) -> list[int]:
+    """Return the column of each row, -1 for none, with the smallest sum; `choices` are costs and columns of each row."""
+    ordered = [[*sorted(some), (limit, -1)] for some in choices]
+    # What the rows from one on cost at least: whoever cannot win any more is not followed.
+    least = [0.0]
+    for some in reversed(ordered):
+        least.append(least[-1] + some[0][0])
+    least.reverse()
+    best, chosen = math.inf, [-1] * len(ordered)
+
+    def follow(row: int, spent: float, taken: list[int]) -> None:
+        nonlocal best, chosen
+        if spent + least[row] >= best:
+            return
+        if row == len(ordered):
+            best, chosen = spent, taken
+            return
+        for price, column in ordered[row]:
+            if column < 0 or column not in taken:
+                follow(row + 1, spent + price, [*taken, column])
+
+    follow(0, 0.0, [])
+    return chosen
 
 
 def _shortest_augmenting_paths(cost: Costs) -> list[int]:

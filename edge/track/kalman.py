@@ -1,23 +1,29 @@
 """A Kalman filter for many boxes at once, in seconds and box heights.
 
 Each box is four numbers: the centre's x, the lower edge's y, width and height. Each number is a position with a
-velocity, moved by white acceleration noise; the four do not disturb each other, so that the filter is four
-filters of two states per box, and a whole frame is a few array operations. All noises scale with the box's
-height, so that near and far people are treated alike, and with time, so that 3 and 30 frames per second are.
+velocity, moved by white acceleration noise (`edge.track.motion`); the four do not disturb each other, so that a whole
+frame is a few array operations. All noises scale with the box's height, so that near and far people are treated alike,
+and with time, so that 3 and 30 frames per second are.
 
 The discrete white-noise acceleration model is in Bar-Shalom, Li, Kirubarajan, "Estimation with Applications to
 Tracking and Navigation", 2001, section 6.2.2.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.arrays import Boxes
+from edge.track.motion import Floats, correct, move
 
 States = NDArray[np.float64]
-"""float64, shape (N, 4): centre x, lower edge y, width, height (or their velocities, variances)."""
+"""float64, shape (N, 4): centre x, lower edge y, width, height."""
+
+# What a box's corners are made of, and what its states are.
+_CORNERS_OF_STATE = np.array([[1.0, 0, 1, 0], [0, 1, 0, 1], [-0.5, 0, 0.5, 0], [0, -1, 0, 0]])
+_STATE_OF_CORNERS = np.array([[0.5, 0, -1, 0], [0, 0, 0, -1], [0.5, 0, 1, 0], [0, 1, 0, 1]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,71 +50,61 @@ class KalmanBoxes:
         self._acceleration = np.array(noise.acceleration)
         self._measurement = np.array(noise.measurement)
         self._first_speed = noise.first_speed
-        self.position: States = np.zeros((0, 4))
-        self.velocity: States = np.zeros((0, 4))
-        self._var_p: States = np.zeros((0, 4))
-        self._cov_pv: States = np.zeros((0, 4))
-        self._var_v: States = np.zeros((0, 4))
+        self._state: Floats = np.zeros((5, 0, 4))
 
     def __len__(self) -> int:
-        return len(self.position)
+        return self._state.shape[1]
 
-    def add(self, xyxy: Boxes) -> None:
+    def add(self, seen: States) -> None:
         """Add boxes that were seen for the first time, shape (M, 4), at the end."""
-        z = to_states(xyxy)
-        height = z[:, 3:4]
-        self.position = np.concatenate([self.position, z])
-        self.velocity = np.concatenate([self.velocity, np.zeros_like(z)])
-        self._var_p = np.concatenate([self._var_p, (self._measurement * height) ** 2])
-        self._cov_pv = np.concatenate([self._cov_pv, np.zeros_like(z)])
-        self._var_v = np.concatenate(
-            [self._var_v, np.broadcast_to((self._first_speed * height) ** 2, z.shape)]
-        )
+        height = seen[:, 3:4]
+        first = np.zeros((5, *seen.shape))
+        first[0] = seen
+        first[2] = (self._measurement * height) ** 2
+        first[4] = (self._first_speed * height) ** 2
+        self._state = np.concatenate([self._state, first], axis=1)
 
     def keep(self, mask: NDArray[np.bool_]) -> None:
         """Let go of the rows where `mask`, shape (N,), is False."""
-        self.position, self.velocity = self.position[mask], self.velocity[mask]
-        self._var_p, self._cov_pv, self._var_v = self._var_p[mask], self._cov_pv[mask], self._var_v[mask]
+        self._state = self._state.compress(mask, axis=1)
 
     def predict(self, dt_s: float) -> None:
         """Move all boxes on by `dt_s` seconds."""
-        sigma2 = (self._acceleration * self.position[:, 3:4]) ** 2
-        self.position = self.position + self.velocity * dt_s
-        np.maximum(self.position[:, 2:], 1.0, out=self.position[:, 2:])
-        self._var_p = self._var_p + 2 * dt_s * self._cov_pv + dt_s**2 * self._var_v + sigma2 * dt_s**4 / 4
-        self._cov_pv = self._cov_pv + dt_s * self._var_v + sigma2 * dt_s**3 / 2
-        self._var_v = self._var_v + sigma2 * dt_s**2
+        sigma = self._acceleration * self._state[0, :, 3:4]
+        later = np.empty_like(self._state)
+        move(self._state, dt_s, _integrals(dt_s) * (sigma * sigma), later)
+        sizes = later[0, :, 2:]
+        np.maximum(sizes, 1.0, out=sizes)
+        self._state = later
 
-    def update(self, rows: NDArray[np.intp], xyxy: Boxes, score: NDArray[np.float32]) -> None:
+    def update(self, rows: NDArray[np.intp], seen: States, score: NDArray[np.float32]) -> None:
         """Correct some boxes by what a detector saw.
 
         Args:
             rows: Which boxes, shape (M,).
-            xyxy: What was seen, shape (M, 4).
+            seen: What was seen, shape (M, 4).
             score: How sure the detector is, shape (M,). A weak detection counts less: its noise is divided by its
                 score, which is at least 0.05.
         """
-        z = to_states(xyxy)
-        noise = (self._measurement * self.position[rows, 3:4] / np.maximum(score, 0.05)[:, None]) ** 2
-        total = self._var_p[rows] + noise
-        gain_p = self._var_p[rows] / total
-        gain_v = self._cov_pv[rows] / total
-        residual = z - self.position[rows]
-        self.position[rows] += gain_p * residual
-        self.velocity[rows] += gain_v * residual
-        self._var_v[rows] -= gain_v * self._cov_pv[rows]
-        self._cov_pv[rows] *= 1 - gain_p
-        self._var_p[rows] *= 1 - gain_p
+        position = self._state[0]
+        measured, noise = np.zeros_like(position), np.empty_like(position)
+        measured[rows] = seen
+        noise.fill(np.inf)
+        height = position[:, 3].take(rows)
+        noise[rows] = self._measurement * (height / np.maximum(score, 0.05))[:, None]
+        correct(self._state, measured, noise, self._state)
 
     def xyxy(self) -> Boxes:
         """Return the estimated boxes, float32, shape (N, 4)."""
-        x, y, width, height = self.position.T
-        return np.stack([x - width / 2, y - height, x + width / 2, y], axis=1).astype(np.float32)
+        return np.dot(self._state[0], _CORNERS_OF_STATE).astype(np.float32)
 
 
 def to_states(xyxy: Boxes) -> States:
     """Return boxes as centre x, lower edge y, width, height; shape (N, 4), float64."""
-    box = xyxy.astype(np.float64)
-    width = box[:, 2] - box[:, 0]
-    height = box[:, 3] - box[:, 1]
-    return np.stack([box[:, 0] + width / 2, box[:, 3], width, height], axis=1)
+    return np.dot(xyxy.astype(np.float64), _STATE_OF_CORNERS)
+
+
+@lru_cache(maxsize=256)
+def _integrals(dt_s: float) -> Floats:
+    """Return what an acceleration adds in a step to the variances of position, of both, and of velocity; shape (3, 1, 1)."""
+    return np.array([dt_s**4 / 4, dt_s**3 / 2, dt_s**2]).reshape(3, 1, 1)

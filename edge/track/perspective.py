@@ -38,27 +38,21 @@ class Perspective:
         """Know nothing."""
         self._samples = np.zeros((_STRIPS, _PER_STRIP, 2))
         self._taken = np.zeros(_STRIPS, dtype=np.int64)
+        # Boxes that come into it with the next fit; as many as lie between two.
+        self._waiting: list[Boxes] = []
         self._seen = 0
         self._next_fit = _ENOUGH
         self._rule: tuple[float, float, float] | None = None
 
     def learn(self, xyxy: Boxes) -> None:
-        """Take sure boxes of one frame, shape (N, 4)."""
+        """Take sure boxes of one frame, shape (N, 4); the array is kept and must not change."""
         if len(xyxy) == 0:
             return
-        foot = xyxy[:, 3].astype(np.float64)
-        height = foot - xyxy[:, 1]
-        strips = np.clip(foot / _STRIP_PX, 0, _STRIPS - 1).astype(np.int64)
-        # Two boxes in one strip take places one after the other.
-        order = np.argsort(strips, kind="stable")
-        strips = strips[order]
-        first = np.searchsorted(strips, strips)
-        places = (self._taken[strips] + np.arange(len(strips)) - first) % _PER_STRIP
-        self._samples[strips, places, 0] = foot[order]
-        self._samples[strips, places, 1] = height[order]
-        np.add.at(self._taken, strips, 1)
+        self._waiting.append(xyxy)
         self._seen += len(xyxy)
         if self._seen >= self._next_fit:
+            self._sort_in(np.concatenate(self._waiting))
+            self._waiting = []
             self._fit()
             wait = min(max(self._seen * _GROWTH, _AT_MOST_EVERY), _AT_LEAST_EVERY)
             self._next_fit = self._seen + round(wait)
@@ -71,6 +65,20 @@ class Perspective:
         foot = xyxy[:, 3].astype(np.float64)
         expected = np.maximum(slope * foot + start, 1.0)
         return np.abs(np.log(np.maximum(foot - xyxy[:, 1], 1.0) / expected)) / spread
+
+    def _sort_in(self, xyxy: Boxes) -> None:
+        """Put boxes, shape (N, 4), in order of time, to the samples of their strips."""
+        foot = xyxy[:, 3].astype(np.float64)
+        height = foot - xyxy[:, 1]
+        strips = np.clip(foot / _STRIP_PX, 0, _STRIPS - 1).astype(np.int64)
+        # Two boxes in one strip take places one after the other; the last that takes a place has it.
+        order = np.argsort(strips, kind="stable")
+        strips = strips[order]
+        first = np.searchsorted(strips, strips)
+        places = (self._taken[strips] + np.arange(len(strips)) - first) % _PER_STRIP
+        self._samples[strips, places, 0] = foot[order]
+        self._samples[strips, places, 1] = height[order]
+        np.add.at(self._taken, strips, 1)
 
     def _fit(self) -> None:
         filled = np.arange(_PER_STRIP) < self._taken[:, None]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edge.arrays import Detections
 from edge.track.associate import assign, iou
-from edge.track.kalman import KalmanBoxes
+from edge.track.kalman import KalmanBoxes, to_states
 from edge.track.tracker import MAX_TRACKS, Tracker
 
 costs = st.integers(1, 5).flatmap(
@@ -63,7 +63,7 @@ def test_overlap_is_symmetric_and_one_only_for_the_same_box(first: np.ndarray, s
 def test_filtering_never_makes_a_box_turn_inside_out(xyxy: np.ndarray, dt_s: float) -> None:
     """Estimates stay boxes: right of left, below above, whatever is predicted."""
     kalman = KalmanBoxes()
-    kalman.add(xyxy)
+    kalman.add(to_states(xyxy))
     for _ in range(5):
         kalman.predict(dt_s)
     estimate = kalman.xyxy()
