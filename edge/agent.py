@@ -26,8 +26,8 @@ from edge.count.measuring import measuring
 from edge.count.rules import Moment, shapes
 from edge.desk import READ_TIMEOUT_S, Blind, Desk, Seen
 from edge.detector import Detector
-from edge.eyes import Eyes
 from edge.frames import Detect, Frame, FrameSource, SourceInfo
+from edge.inspector import Inspector
 from edge.keep import Keeper
 from edge.pipeline import CameraPlan, Pipeline
 from edge.preview import Preview
@@ -79,7 +79,7 @@ class CameraAgent:
         self._lane = shared.desk.lane(settings.name, is_live=is_live)
         self._class_names: tuple[str, ...] = ()
         self._recorder: Recorder | None = None
-        self._eyes = Eyes(settings.name, settings.evidence)
+        self._inspector = Inspector(settings.name, settings.evidence)
 
     def run(self, stop: Stop) -> None:
         """Count until asked to stop. A recording that has ended is blind from then on, and says why.
@@ -159,7 +159,7 @@ class CameraAgent:
                 if frame is None:
                     lane.idle()
                 elif lane.wants(frame):
-                    frame = self._eyes.regard(frame)
+                    frame = self._inspector.inspect(frame)
                     while not lane.offer(frame, READ_TIMEOUT_S) and not stop.is_requested():
                         pass
         except BaseException as error:  # noqa: BLE001 - carried to the camera's own thread, which raises it
@@ -180,15 +180,15 @@ class CameraAgent:
 
     def _take(self, seen: Seen, pipeline: Pipeline, watch: Watch) -> None:
         """Go the last steps of a frame's way: track and count; keep book; make it safe; show it."""
-        moments = self._eyes.told()
+        moments = self._inspector.told()
         # What stands still is not gone because nobody looked.
         if not (seen.frame.is_still and pipeline.has_tracks):
             found = self._pick(seen.detections)
             if self._recorder:
                 found = self._recorder.keep(seen.frame.captured_at_ms, found)
             moments += pipeline.count(found, seen.frame.captured_at_ms)
-        self._eyes.has_tracks = pipeline.has_tracks
-        moments += pipeline.nudged(is_nudged=self._eyes.is_nudged)
+        self._inspector.has_tracks = pipeline.has_tracks
+        moments += pipeline.nudged(is_nudged=self._inspector.is_nudged)
         moments += self._saw(seen.frame, watch)
         self._keep(moments, pipeline.totals() if moments else None)
         self._show(seen.frame, pipeline.tracks)

@@ -2,7 +2,7 @@
 
 Heartbeats of one camera touch and never overlap: each begins where the one before ended. Blind time is booked from
 the last frame on, once the shell says that there is no picture, and ends with the next frame. A frame that can't be
-counted on (`edge.sight`) is counted all the same, and the time up to it is blind.
+counted on (`edge.evidence.camera_health`) is counted all the same, and the time up to it is blind.
 """
 
 from countline.events import CameraState, Heartbeat

@@ -2,8 +2,8 @@
 
 import cv2
 
+from edge.evidence.glance import HEIGHT, WIDTH, Glance
 from edge.frames import Image
-from edge.glance import HEIGHT, WIDTH, Glance
 
 # Pixels that are looked at per cell, along each side: enough to average noise out, few enough to cost next to nothing.
 _PER_CELL = 3

@@ -9,7 +9,7 @@ traces, which are gathered of every track that ends (`edge.count.witness`), and 
     nobody   nobody was ever seen there, though elsewhere
     hidden   feet are not seen: boxes end at the picture's lower border, or are too short for their place in the scene
     slow     people move so far from one frame to the next that they are not recognised
-    moved    the camera looks elsewhere than when its lines were drawn (`edge.sight`)
+    moved    the camera looks elsewhere than when its lines were drawn (`edge.evidence.camera_health`)
 
 Nothing is counted differently for it. A doubt is raised and cleared at different levels, so that it does not flicker.
 """

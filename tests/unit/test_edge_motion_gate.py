@@ -5,8 +5,8 @@ import pytest
 
 from countline.events import CameraConfigured, LineCrossed, LineShape
 from edge.arrays import Detections
-from edge.glance import HEIGHT, WIDTH, Grey
-from edge.motion import MotionGate, MotionSettings
+from edge.evidence.glance import HEIGHT, WIDTH, Grey
+from edge.evidence.motion_gate import MotionGate, MotionSettings
 from edge.pipeline import CameraPlan, Pipeline
 
 FPS = 10

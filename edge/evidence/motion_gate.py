@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.glance import HEIGHT, WIDTH, Grey
+from edge.evidence.glance import HEIGHT, WIDTH, Grey
 
 Cells = NDArray[np.float32]
 

@@ -8,8 +8,9 @@ import pytest
 from countline.events import AnyEvent, Drift
 from edge.capture.glance import glance
 from edge.capture.synthetic import Scene
-from edge.glance import HEIGHT, WIDTH, Glance
-from edge.sight import EVERY_MS, Sight, match
+from edge.evidence.camera_health import EVERY_MS, CameraHealth
+from edge.evidence.camera_shift import match
+from edge.evidence.glance import HEIGHT, WIDTH, Glance
 
 T0 = 1_700_000_000_000
 Change = Callable[[np.ndarray], np.ndarray]
@@ -29,10 +30,10 @@ def view(scene: np.ndarray, dx: int = 0, dy: int = 0) -> np.ndarray:
 
 
 class Camera:
-    """A sight, the time, and a sensor's noise."""
+    """A health, the time, and a sensor's noise."""
 
     def __init__(self) -> None:
-        self.sight = Sight()
+        self.health = CameraHealth()
         self.at_ms = T0
         self.told: list[AnyEvent] = []
         self._rng = np.random.default_rng(2)
@@ -43,8 +44,8 @@ class Camera:
         pixels = picture + self._rng.normal(0, noise, picture.shape) if noise else picture
         cells = picture + self._rng.normal(0, noise / 4, picture.shape) if noise else picture
         grey, grain = (np.clip(values, 0, 255).astype(np.uint8) for values in (cells, pixels))
-        self.told += self.sight.feed(Glance(grey, grain.ravel()), self.at_ms)
-        return self.sight.reason
+        self.told += self.health.feed(Glance(grey, grain.ravel()), self.at_ms)
+        return self.health.reason
 
     def watch(self, picture: np.ndarray, seconds: float, noise: float = 3.0) -> list[str]:
         """Take the same picture again and again, each time with other noise."""
@@ -131,9 +132,9 @@ def test_a_camera_that_was_moved_is_blind_until_it_has_settled_and_then_warns(
     share = max(abs(dx) / WIDTH, abs(dy) / HEIGHT)
     assert not any(reasons[:39])
     assert reasons[60] == f"the camera has been moved: the scene has shifted by {share:.0%} of the picture"
-    assert not camera.sight.is_nudged
+    assert not camera.health.is_nudged
     assert camera.watch(moved, 15)[-1] == ""
-    assert camera.sight.is_nudged
+    assert camera.health.is_nudged
     (drift,) = camera.told
     assert isinstance(drift, Drift)
     assert (drift.metric, drift.value) == ("scene_shift", round(share, 4))
@@ -144,15 +145,15 @@ def test_a_camera_that_was_knocked_and_put_back_is_trusted_at_once(camera: Camer
     """Whoever cleans a lens leaves it where it was."""
     assert camera.watch(view(ground(), 4, 2), 20)[-1] != ""
     assert camera.watch(view(ground()), 5)[-1] == ""
-    assert not camera.sight.is_nudged
+    assert not camera.health.is_nudged
 
 
 def test_a_moved_camera_that_comes_back_takes_its_warning_back(camera: Camera) -> None:
     """The lines are where they were drawn again, and it is said."""
     camera.watch(view(ground(), 4, 2), 80)
-    assert camera.sight.is_nudged
+    assert camera.health.is_nudged
     camera.watch(view(ground()), 20)
-    assert not camera.sight.is_nudged
+    assert not camera.health.is_nudged
     assert [event.value for event in camera.told if isinstance(event, Drift)] == [0.05, 0.0]
 
 
@@ -208,8 +209,8 @@ def test_a_clock_that_steps_back_is_survived(camera: Camera) -> None:
 
 def test_looks_that_come_too_often_are_left_out(camera: Camera) -> None:
     """A fast camera costs no more than a slow one."""
-    assert not camera.sight.is_due(camera.at_ms + EVERY_MS - 1)
-    assert camera.sight.is_due(camera.at_ms + EVERY_MS)
+    assert not camera.health.is_due(camera.at_ms + EVERY_MS - 1)
+    assert camera.health.is_due(camera.at_ms + EVERY_MS)
 
 
 def test_scenes_without_any_edge_are_not_compared() -> None:
@@ -224,14 +225,14 @@ def test_the_made_up_scene_raises_no_alarm_and_its_altered_copies_do() -> None:
     noise = [rng.normal(0, 2, (360, 640, 1)).astype(np.float32) for _ in range(7)]
 
     def run(steps: int, alter: Change | None = None) -> list[str]:
-        sight, reasons = Sight(), []
+        health, reasons = CameraHealth(), []
         for step in range(steps):
             picture = scene.picture(step * 3).astype(np.float32)
             if alter and step >= 100:
                 picture = alter(picture)
             pixels = np.clip(picture + noise[step % 7], 0, 255).astype(np.uint8)
-            sight.feed(glance(pixels), T0 + step * 250)
-            reasons.append(sight.reason)
+            health.feed(glance(pixels), T0 + step * 250)
+            reasons.append(health.reason)
         return reasons
 
     assert set(run(240)) == {""}
