@@ -49,6 +49,10 @@ class Crossing:
     at_ms: int
 
 
+_Moment = tuple[int, Point]
+"""When (ms), and where."""
+
+
 @dataclass(slots=True)
 class _Passage:
     """What one track has done about one line since it was clear of it, if it has touched it."""
@@ -75,8 +79,11 @@ class LineCounters:
         self._dead_band = dead_band
         pieces = [(i, a, b) for i, line in enumerate(lines) for a, b in itertools.pairwise(line.points)]
         self._line_of_piece = [i for i, _, _ in pieces]
-        self._start = np.array([a for _, a, _ in pieces], dtype=np.float64).reshape(-1, 2)
-        self._along = np.array([b for _, _, b in pieces], dtype=np.float64).reshape(-1, 2) - self._start
+        start, end = (
+            np.array([piece[k] for piece in pieces], dtype=np.float64).reshape(-1, 2) for k in (1, 2)
+        )
+        self._x, self._y = start.T
+        self._along_x, self._along_y = (end - start).T
         # Of each living track, by its place: where it was, when, and which pieces it had on its right.
         self._place: dict[int, int] = {}
         self._free = list(range(_FIRST_PLACES))
@@ -89,10 +96,32 @@ class LineCounters:
         """Take where tracks stood, of each track in order of time; return what is decided now, often nothing."""
         if not self._lines or len(spots) == 0:
             return []
-        tracks: list[int] = spots.track_id.tolist()
+        # Track by track, each in order of time: the row before is where it came from.
+        order = spots.track_id.argsort(kind="stable")
+        track_id, xy, at_ms = (
+            spots.track_id.take(order),
+            spots.xy.take(order, axis=0),
+            spots.at_ms.take(order),
+        )
+        is_first = np.ones(len(order), dtype=np.bool_)
+        np.not_equal(track_id[1:], track_id[:-1], out=is_first[1:])
+        first = is_first.nonzero()[0]
+        is_last = np.ones(len(order), dtype=np.bool_)
+        is_last[:-1] = is_first[1:]
+        last = is_last.nonzero()[0]
+        is_right = self._sides(xy)
+        tracks: list[int] = track_id.take(first).tolist()
+        places = self._places(tracks, is_right.take(first, axis=0))
+        was_right = np.empty_like(is_right)
+        was_right[1:] = is_right[:-1]
+        was_right[first] = self._is_right.take(places, axis=0)
+        changed = is_right != was_right
         crossings: list[Crossing] = []
-        for rows in _rounds(tracks):
-            crossings += self._step(spots, tracks, rows)
+        if self._open or np.count_nonzero(changed):
+            crossings = self._follow(spots, order.tolist(), is_first.tolist(), changed)
+        self._xy[places] = xy.take(last, axis=0)
+        self._at_ms[places] = at_ms.take(last)
+        self._is_right[places] = is_right.take(last, axis=0)
         return crossings
 
     def end(self, track: int) -> None:
@@ -102,46 +131,59 @@ class LineCounters:
             self._free.append(place)
         self._open.pop(track, None)
 
-    def _step(self, spots: Spots, tracks: list[int], rows: list[int]) -> list[Crossing]:
-        """Take at most one spot of each track."""
-        known: list[bool] = []
-        places: list[int] = []
-        for row in rows:
-            place = self._place.get(tracks[row])
-            known.append(place is not None)
-            places.append(self._new_place(tracks[row]) if place is None else place)
-        xy = spots.xy[rows]
-        offset = xy[:, None, :] - self._start
-        is_right = self._along[:, 0] * offset[..., 1] - self._along[:, 1] * offset[..., 0] > 0
-        changed = (is_right != self._is_right[places]) & np.array(known)[:, None]
-        if changed.any():
-            self._touch(spots, tracks, rows, places, changed)
-        crossings: list[Crossing] = []
-        if self._open:
-            for row in rows:
-                if tracks[row] in self._open:
-                    point = (float(spots.xy[row, 0]), float(spots.xy[row, 1]))
-                    crossings += self._decide(tracks[row], point, float(spots.height_px[row]))
-        self._xy[places], self._at_ms[places], self._is_right[places] = xy, spots.at_ms[rows], is_right
-        return crossings
+    def _sides(self, xy: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Say which pieces points have on their right, shape (N, pieces); as `geometry.cross` says it, to the last bit."""
+        return self._along_x * (xy[:, 1:] - self._y) - self._along_y * (xy[:, :1] - self._x) > 0
 
-    def _touch(
-        self, spots: Spots, tracks: list[int], rows: list[int], places: list[int], changed: NDArray[np.bool_]
-    ) -> None:
-        """Add up the steps that have changed the side of a piece."""
-        touched = {(int(i), self._line_of_piece[int(piece)]) for i, piece in np.argwhere(changed)}
-        for i, index in touched:
-            row, place = rows[i], places[i]
-            before = (float(self._xy[place, 0]), float(self._xy[place, 1]))
-            after = (float(spots.xy[row, 0]), float(spots.xy[row, 1]))
+    def _follow(
+        self, spots: Spots, order: list[int], is_first: list[bool], changed: NDArray[np.bool_]
+    ) -> list[Crossing]:
+        """Add up the steps that have changed sides, and decide the lines that somebody is clear of.
+
+        Args:
+            spots: Where tracks stood.
+            order: Their rows track by track.
+            is_first: Whether a step, in this order, is its track's first, so that it began where the track was before.
+            changed: Steps that have changed the side of a piece, in this order, shape (N, pieces).
+
+        Returns:
+            Crossings in the order of the spots that decided them.
+        """
+        touched: dict[int, set[int]] = {}
+        steps, pieces = (indices.tolist() for indices in changed.nonzero())
+        for step, piece in zip(steps, pieces, strict=True):
+            touched.setdefault(step, set()).add(self._line_of_piece[piece])
+        decided: list[tuple[int, Crossing]] = []
+        track_ids: list[int] = spots.track_id.tolist()
+        for step, row in enumerate(order):
+            track = track_ids[row]
+            if step not in touched and track not in self._open:
+                continue
+            at_ms, point = int(spots.at_ms[row]), _point(spots.xy[row])
+            if step in touched:
+                place, before = self._place[track], order[step - 1]
+                came_from = (
+                    (int(self._at_ms[place]), _point(self._xy[place]))
+                    if is_first[step]
+                    else (int(spots.at_ms[before]), _point(spots.xy[before]))
+                )
+                self._touch(track, came_from, (at_ms, point), touched[step])
+            if track in self._open:
+                crossings = self._decide(track, point, float(spots.height_px[row]))
+                decided += [(row, crossing) for crossing in crossings]
+        decided.sort(key=lambda of_row: of_row[0])
+        return [crossing for _, crossing in decided]
+
+    def _touch(self, track: int, before: _Moment, after: _Moment, lines: Iterable[int]) -> None:
+        """Add up a step that has changed the side of pieces of some lines."""
+        for index in lines:
             points = self._lines[index].points
-            net = net_crossings(before, after, points)
+            net = net_crossings(before[1], after[1], points)
             if net:
-                passage = self._open.setdefault(tracks[row], {}).setdefault(index, _Passage())
+                passage = self._open.setdefault(track, {}).setdefault(index, _Passage())
                 passage.net += net
-                began_ms = int(self._at_ms[place])
-                share = share_before_crossing(before, after, points)
-                passage.crossed_at_ms = round(began_ms + share * (int(spots.at_ms[row]) - began_ms))
+                share = share_before_crossing(before[1], after[1], points)
+                passage.crossed_at_ms = round(before[0] + share * (after[0] - before[0]))
 
     def _decide(self, track: int, point: Point, height_px: float) -> list[Crossing]:
         """Decide the lines that a track has touched and is clear of now."""
@@ -162,6 +204,17 @@ class LineCounters:
             del self._open[track]
         return crossings
 
+    def _places(self, tracks: list[int], is_right: NDArray[np.bool_]) -> list[int]:
+        """Return where tracks are kept, new ones as coming from the side where they are, shape (N, pieces)."""
+        places: list[int] = []
+        for i, track in enumerate(tracks):
+            place = self._place.get(track)
+            if place is None:
+                place = self._new_place(track)
+                self._is_right[place] = is_right[i]
+            places.append(place)
+        return places
+
     def _new_place(self, track: int) -> int:
         if not self._free:
             n = len(self._xy)
@@ -174,16 +227,5 @@ class LineCounters:
         return place
 
 
-def _rounds(tracks: list[int]) -> Iterable[list[int]]:
-    """Return rows in rounds, in each at most one of a track, and those of a track in order."""
-    if len(set(tracks)) == len(tracks):
-        return [list(range(len(tracks)))]
-    rounds: list[list[int]] = []
-    taken: dict[int, int] = {}
-    for row, track in enumerate(tracks):
-        turn = taken.get(track, 0)
-        taken[track] = turn + 1
-        if turn == len(rounds):
-            rounds.append([])
-        rounds[turn].append(row)
-    return rounds
+def _point(xy: NDArray[np.float64]) -> Point:
+    return float(xy[0]), float(xy[1])
