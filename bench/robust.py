@@ -40,7 +40,7 @@ ABLATIONS: dict[str, Change] = {
     "both speeds are looked at": _link(speed=1e3),
     "a new track is looked at for a second": lambda settings: replace(settings, decide_s=0.0),
     "short tracks are linked too": lambda settings: replace(
-        settings, link_hits=settings.confirm_hits, link_s=9.9
+        settings, link_hits=settings.confirm_hits, link_s=settings.confirm_s
     ),
     "tracks end soon, to be linked": lambda settings: replace(settings, lost_s=1.5, decide_s=1.5),
     "the scene's perspective": lambda settings: replace(settings, strange=0.0),
