@@ -13,11 +13,11 @@ from countline.service import Stop
 from edge.agent import CameraAgent, Shared
 from edge.arrays import Detections
 from edge.config import CameraSettings
-from edge.desk import Desk, Look
 from edge.detector import Detector
 from edge.frames import Image
-from edge.keep import Keeper
 from edge.outbox import Outbox
+from edge.outbox_writer import OutboxWriter
+from edge.scheduler import Look, Scheduler
 
 # What is still being counted when a block ends is done by then; it belongs to no block.
 SETTLE_S = 0.05
@@ -133,11 +133,11 @@ def run_agent(camera: CameraSettings, detector: Detector, look: Look, stop: Stop
         tempfile.TemporaryDirectory() as folder,
         closing(Outbox(Path(folder) / "outbox.sqlite", "bench", "box", clock, OUTBOX_BYTES)) as outbox,
     ):
-        keeper, desk = Keeper(outbox), Desk(look, clock)
-        agent = CameraAgent(camera, Shared(desk, keeper, clock, detector))
-        desk.start()
+        writer, scheduler = OutboxWriter(outbox), Scheduler(look, clock)
+        agent = CameraAgent(camera, Shared(scheduler, writer, clock, detector))
+        scheduler.start()
         try:
             agent.run(stop)
         finally:
-            desk.close()
-            keeper.close()
+            scheduler.close()
+            writer.close()

@@ -32,9 +32,9 @@ from edge.agent import CameraAgent, Shared
 from edge.capture.synthetic import FPS, HEIGHT, WIDTH
 from edge.config import CameraSettings, DetectorSettings, EdgeSettings
 from edge.count.rules import Moment
-from edge.desk import Desk
-from edge.keep import Keeper
 from edge.outbox import Outbox
+from edge.outbox_writer import OutboxWriter
+from edge.scheduler import Scheduler
 
 DAY_FRAMES = FPS * 86_400
 OUTBOX_BYTES = 64_000_000
@@ -120,7 +120,7 @@ def _live(video: Path, detector: DetectorSettings, cameras: int, seconds: float)
     }
 
 
-class _Sampling(Keeper):
+class _Sampling(OutboxWriter):
     """Keeps events as an agent does, and looks at the memory with each heartbeat."""
 
     def __init__(self, outbox: Outbox, frames: int, stop: Stop) -> None:
@@ -136,7 +136,7 @@ class _Sampling(Keeper):
     def keep(
         self, camera: str, moments: Sequence[Moment], totals: dict[str, LineTotals] | None = None
     ) -> None:
-        """Keep events; see `Keeper.keep`."""
+        """Keep events; see `OutboxWriter.keep`."""
         super().keep(camera, moments, totals)
         for _, event in moments:
             if isinstance(event, Heartbeat):
@@ -160,12 +160,12 @@ def _run(frames: int) -> list[tuple[float, float]]:
         tempfile.TemporaryDirectory() as folder,
         closing(Outbox(Path(folder) / "outbox.sqlite", "bench", "box", clock, OUTBOX_BYTES)) as outbox,
     ):
-        keeper = _Sampling(outbox, frames, stop)
+        writer = _Sampling(outbox, frames, stop)
         try:
-            CameraAgent(camera, Shared(Desk(None, clock), keeper, clock)).run(stop)
+            CameraAgent(camera, Shared(Scheduler(None, clock), writer, clock)).run(stop)
         finally:
-            keeper.close()
-    return keeper.samples()
+            writer.close()
+    return writer.samples()
 
 
 def _slope(samples: Sequence[tuple[float, float]]) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """One camera, from its pictures to the outbox: one thread reads, one counts, and the detector that all share is between.
 
-The way of a frame: `_read` (read, leave out what is too much) --> `edge.desk` (detect, by turns) --> `_take` (count,
+The way of a frame: `_read` (read, leave out what is too much) --> `edge.scheduler` (detect, by turns) --> `_take` (count,
 keep book, make safe, show). The frame before is counted while this one is looked at, and the next one is read.
 """
 
@@ -24,14 +24,14 @@ from edge.capture import Recorder, open_recorder, open_source
 from edge.config import LIVE_KINDS, CameraSettings, source_kind
 from edge.count.measuring import measuring
 from edge.count.rules import Moment, shapes
-from edge.desk import READ_TIMEOUT_S, Blind, Desk, Seen
 from edge.detector import Detector
 from edge.frames import Detect, Frame, FrameSource, SourceInfo
+from edge.heartbeats import Heartbeats
 from edge.inspector import Inspector
-from edge.keep import Keeper
+from edge.outbox_writer import OutboxWriter
 from edge.pipeline import CameraPlan, Pipeline
 from edge.preview import Preview
-from edge.watch import Watch
+from edge.scheduler import READ_TIMEOUT_S, Blind, Scheduler, Seen
 
 # How long opening a camera may block a stop; it goes on connecting behind our back.
 OPEN_PATIENCE_S = 1.0
@@ -47,8 +47,8 @@ class Shared:
     """What the cameras of one device share.
 
     Attributes:
-        desk: Looks at their pictures.
-        keeper: Makes their events safe.
+        scheduler: Looks at their pictures.
+        writer: Makes their events safe.
         clock: Whose time.
         detector: Says which classes it knows; None if every camera brings its own detections.
         preview: None if no picture may leave the process.
@@ -56,8 +56,8 @@ class Shared:
         recordings: Where detections are kept if a camera is to be recorded and names no other place.
     """
 
-    desk: Desk
-    keeper: Keeper
+    scheduler: Scheduler
+    writer: OutboxWriter
     clock: Clock
     detector: Detector | None = None
     preview: Preview | None = None
@@ -76,7 +76,7 @@ class CameraAgent:
         self._clock = shared.clock
         # Of a recording that is counted as fast as can be no picture is left out.
         is_live = settings.realtime or source_kind(settings.source) in LIVE_KINDS
-        self._lane = shared.desk.lane(settings.name, is_live=is_live)
+        self._lane = shared.scheduler.lane(settings.name, is_live=is_live)
         self._class_names: tuple[str, ...] = ()
         self._recorder: Recorder | None = None
         self._inspector = Inspector(settings.name, settings.evidence)
@@ -88,9 +88,9 @@ class CameraAgent:
             UsageError: A person has to mend the camera's settings.
         """
         source = open_source(self._settings, self._clock, patience_s=OPEN_PATIENCE_S)
-        watch = Watch(self._clock.now_ms(), round(self._shared.heartbeat_s * 1000))
+        heartbeats = Heartbeats(self._clock.now_ms(), round(self._shared.heartbeat_s * 1000))
         try:
-            info = self._open(source, watch, stop)
+            info = self._open(source, heartbeats, stop)
             if info is None:
                 return
             plan = self._plan(info)
@@ -101,8 +101,8 @@ class CameraAgent:
             )
             reader.start()
             pipeline = Pipeline(plan)
-            reached = self._count(pipeline, watch, stop)
-            self._keep([*pipeline.finish(), *watch.close()], pipeline.totals())
+            reached = self._count(pipeline, heartbeats, stop)
+            self._keep([*pipeline.finish(), *heartbeats.close()], pipeline.totals())
             if not stop.is_requested():
                 _log.warning(
                     "the recording has ended; nothing more is counted",
@@ -110,7 +110,7 @@ class CameraAgent:
                     frames=reached,
                     frames_expected=info.frame_count,
                 )
-                self._rest(watch, stop)
+                self._rest(heartbeats, stop)
             # A reader that hangs keeps its source; its thread ends with the process.
             reader.join(READ_TIMEOUT_S)
         finally:
@@ -118,7 +118,7 @@ class CameraAgent:
             if self._recorder:
                 self._recorder.close()
 
-    def _open(self, source: FrameSource, watch: Watch, stop: Stop) -> SourceInfo | None:
+    def _open(self, source: FrameSource, heartbeats: Heartbeats, stop: Stop) -> SourceInfo | None:
         backoff = Backoff(base_s=0.5, cap_s=10.0)
         while not stop.is_requested():
             try:
@@ -127,22 +127,22 @@ class CameraAgent:
                 reason = mask(error.what)
                 if backoff.attempts in {0, 3} or backoff.attempts % 20 == 0:
                     _log.warning("the camera does not answer; trying on", camera=self.name, reason=reason)
-                self._wait_blind(watch, reason, backoff.next_delay_s(), stop)
+                self._wait_blind(heartbeats, reason, backoff.next_delay_s(), stop)
         return None
 
-    def _wait_blind(self, watch: Watch, reason: str, wait_s: float, stop: Stop) -> None:
+    def _wait_blind(self, heartbeats: Heartbeats, reason: str, wait_s: float, stop: Stop) -> None:
         until_s = self._clock.monotonic_s() + wait_s
         while True:
-            self._keep(watch.blind(self._clock.now_ms(), reason))
+            self._keep(heartbeats.blind(self._clock.now_ms(), reason))
             left_s = until_s - self._clock.monotonic_s()
             if left_s <= 0 or stop.wait(min(left_s, READ_TIMEOUT_S)):
                 return
 
-    def _rest(self, watch: Watch, stop: Stop) -> None:
+    def _rest(self, heartbeats: Heartbeats, stop: Stop) -> None:
         """Say that a recording has ended until asked to stop: silence would look like a camera that has died."""
         while not stop.is_requested():
-            self._wait_blind(watch, HAS_ENDED, READ_TIMEOUT_S, stop)
-        self._keep(watch.close())
+            self._wait_blind(heartbeats, HAS_ENDED, READ_TIMEOUT_S, stop)
+        self._keep(heartbeats.close())
 
     def _read(self, source: FrameSource, stop: Stop) -> None:
         """Bring pictures until asked to stop or until a recording has ended. Runs in a thread of its own."""
@@ -166,19 +166,19 @@ class CameraAgent:
             failure = error
         lane.finish(failure)
 
-    def _count(self, pipeline: Pipeline, watch: Watch, stop: Stop) -> int:
+    def _count(self, pipeline: Pipeline, heartbeats: Heartbeats, stop: Stop) -> int:
         """Count until asked to stop or until a recording has ended; return how many frames it has come."""
         reached = 0
         while not stop.is_requested() and not self._lane.is_finished:
             news = self._lane.take(READ_TIMEOUT_S)
             if isinstance(news, Seen):
                 reached = news.frame.index + 1
-                self._take(news, pipeline, watch)
+                self._take(news, pipeline, heartbeats)
             elif isinstance(news, Blind):
-                self._keep(watch.blind(self._clock.now_ms(), news.reason))
+                self._keep(heartbeats.blind(self._clock.now_ms(), news.reason))
         return reached
 
-    def _take(self, seen: Seen, pipeline: Pipeline, watch: Watch) -> None:
+    def _take(self, seen: Seen, pipeline: Pipeline, heartbeats: Heartbeats) -> None:
         """Go the last steps of a frame's way: track and count; keep book; make it safe; show it."""
         moments = self._inspector.told()
         # What stands still is not gone because nobody looked.
@@ -189,14 +189,14 @@ class CameraAgent:
             moments += pipeline.count(found, seen.frame.captured_at_ms)
         self._inspector.has_tracks = pipeline.has_tracks
         moments += pipeline.nudged(is_nudged=self._inspector.is_nudged)
-        moments += self._saw(seen.frame, watch)
+        moments += self._saw(seen.frame, heartbeats)
         self._keep(moments, pipeline.totals() if moments else None)
         self._show(seen.frame, pipeline.tracks)
 
-    def _saw(self, frame: Frame, watch: Watch) -> list[Moment]:
+    def _saw(self, frame: Frame, heartbeats: Heartbeats) -> list[Moment]:
         """Keep book of a frame that is counted."""
         latency_ms = self._clock.now_ms() - frame.captured_at_ms if self._settings.realtime else 0.0
-        return watch.saw(
+        return heartbeats.saw(
             frame.captured_at_ms,
             dropped=frame.dropped,
             blind_ms=frame.blind_ms,
@@ -206,7 +206,7 @@ class CameraAgent:
         )
 
     def _keep(self, moments: Sequence[Moment], totals: dict[str, LineTotals] | None = None) -> None:
-        self._shared.keeper.keep(self.name, moments, totals)
+        self._shared.writer.keep(self.name, moments, totals)
 
     def _show(self, frame: Frame, tracks: Tracks | None) -> None:
         if self._shared.preview and tracks is not None:
@@ -239,7 +239,7 @@ class CameraAgent:
                 "into one event: use fewer of them, or fewer points."
             )
         self._pick = picking(self._class_names, settings.classes)
-        return CameraPlan(configured, self._class_names, self._shared.keeper.totals(settings.name), measured)
+        return CameraPlan(configured, self._class_names, self._shared.writer.totals(settings.name), measured)
 
 
 class _TrackBox(Struct, frozen=True):

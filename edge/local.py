@@ -1,6 +1,6 @@
 """What an agent does by itself, without a cloud: counters, rules, live topics, Home Assistant, commands.
 
-Cameras' threads only add their events up (`feed`, called by `edge.keep`); all else happens in a thread of its own, so that
+Cameras' threads only add their events up (`feed`, called by `edge.outbox_writer`); all else happens in a thread of its own, so that
 neither a rule nor a broker holds up counting.
 """
 
@@ -29,8 +29,8 @@ from edge.count.counters import Adjust, Counters, CountersState
 from edge.count.rules import Moment
 from edge.local_config import MqttAction, check_topic
 from edge.outbox import Outbox
-from edge.post import Post
-from edge.publish import BATCH_BYTES, Beside, Command, Publisher
+from edge.publish import BATCH_BYTES, Command, Publisher, SideMessage
+from edge.side_publisher import SidePublisher
 
 # How often rules are looked at though nothing has happened, for those that say "for 20s" or "in the last 5m".
 LOOK_EVERY_S = 0.25
@@ -62,7 +62,7 @@ class Surroundings:
 
 
 class Local:
-    """All that one device does by itself. It is the books that `edge.keep` keeps."""
+    """All that one device does by itself. It is the books that `edge.outbox_writer` keeps."""
 
     def __init__(self, settings: EdgeSettings, around: Surroundings) -> None:
         """Go on from what the outbox has kept.
@@ -85,7 +85,7 @@ class Local:
         self._engine = Engine(plans)
         self._actions = Actions(settings.rules, plans, self._say)
         self._showcase = Showcase(settings, there)
-        self._post = Post(around.publisher, around.outbox, self._showcase)
+        self._side = SidePublisher(around.publisher, around.outbox, self._showcase)
         self._rest_ms = 1000 / settings.live.max_per_s
         self._posted_ms = float("-inf")
         self._changed = threading.Condition()
@@ -216,12 +216,12 @@ class Local:
             self._actions.do(verdict, now_ms, now_s)
         self._actions.tick(now_s)
         if is_new:
-            self._post.begin()
-        self._post.flush(round(now_s * 1000))
+            self._side.begin()
+        self._side.flush(round(now_s * 1000))
 
     def _say(self, action: MqttAction, told: bytes) -> None:
         payload = action.payload.encode() or told
-        self._post.put(Beside(action.topic, payload, action.qos, is_retained=action.retain))
+        self._side.put(SideMessage(action.topic, payload, action.qos, is_retained=action.retain))
 
     def _take_commands(self) -> None:
         while True:
@@ -265,14 +265,14 @@ class Local:
                 error=f"the picture has {len(picture)} bytes, {BATCH_BYTES} may be sent: lower preview.max_width",
             )
         elif _may_answer(told):
-            self._post.put(Beside(told.answer_to, picture, 1, correlation=told.correlation))
+            self._side.put(SideMessage(told.answer_to, picture, 1, correlation=told.correlation))
 
     def _answer(self, told: Command, **fields: object) -> None:
         if "error" in fields:
             _log.warning("a command was not done", reason=fields["error"])
         if _may_answer(told):
             answer = json.dumps({"ok": "error" not in fields, **fields}).encode()
-            self._post.put(Beside(told.answer_to, answer, 1, correlation=told.correlation))
+            self._side.put(SideMessage(told.answer_to, answer, 1, correlation=told.correlation))
 
 
 def _may_answer(told: Command) -> bool:

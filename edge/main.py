@@ -16,14 +16,14 @@ from countline.telemetry import Log
 from edge.agent import CameraAgent, Shared
 from edge.arrays import Detections
 from edge.config import EdgeSettings, source_kind
-from edge.desk import Desk, Look
 from edge.detector import Detector
 from edge.frames import Image
-from edge.keep import Keeper
 from edge.local import Local, Surroundings
 from edge.outbox import Outbox
+from edge.outbox_writer import OutboxWriter
 from edge.preview import Preview
 from edge.publish import Publisher
+from edge.scheduler import Look, Scheduler
 
 # How long a stop may take to send what is left. What is not confirmed by then stays in the outbox.
 DRAIN_S = 1.5
@@ -62,22 +62,26 @@ def run(settings: EdgeSettings, stop: Stop) -> None:
         )
         snapshots = preview.snapshot if preview and settings.preview.snapshot != "off" else None
         local = Local(settings, Surroundings(outbox, publisher, clock, snapshots))
-        keeper = Keeper(outbox, publisher.wake, local)
-        desk = Desk(_look(detector), clock, most=_together(detector)) if detector else Desk(None, clock)
+        writer = OutboxWriter(outbox, publisher.wake, local)
+        scheduler = (
+            Scheduler(_look(detector), clock, most=_together(detector))
+            if detector
+            else Scheduler(None, clock)
+        )
         recordings = Path(settings.data_dir) / "detections"
-        shared = Shared(desk, keeper, clock, detector, preview, settings.heartbeat_s, recordings)
+        shared = Shared(scheduler, writer, clock, detector, preview, settings.heartbeat_s, recordings)
         agents = [CameraAgent(camera, shared) for camera in settings.cameras]
         publisher.start()
-        desk.start()
-        local.start(keeper.settle, stop)
+        scheduler.start()
+        local.start(writer.settle, stop)
         try:
             _run_cameras(agents, clock, stop)
             if local.failure:
                 raise local.failure
         finally:
-            desk.close()
+            scheduler.close()
             local.close()
-            keeper.close()
+            writer.close()
             if not publisher.close(DRAIN_S):
                 _log.info(
                     "stopped with events in the outbox; the next start sends them", waiting=outbox.backlog

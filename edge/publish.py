@@ -67,7 +67,7 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class SideMessage:
     """A message beside the events.
 
     Attributes:
@@ -134,7 +134,7 @@ class Publisher:
         """Begin to connect and to send."""
         self._thread.start()
 
-    def offer(self, message: Beside) -> Callable[[], bool] | None:
+    def offer(self, message: SideMessage) -> Callable[[], bool] | None:
         """Send something beside the events, if there is a connection and not too much is under way. Never waits.
 
         Returns:

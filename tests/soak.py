@@ -14,9 +14,9 @@ from countline.service import Stop
 from edge.agent import CameraAgent, Shared
 from edge.arrays import Detections
 from edge.config import CameraSettings
-from edge.desk import Desk
-from edge.keep import Keeper
 from edge.outbox import Outbox
+from edge.outbox_writer import OutboxWriter
+from edge.scheduler import Scheduler
 
 
 def resident_kib() -> int:
@@ -30,10 +30,13 @@ def main() -> None:
     address, folder = sys.argv[1], Path(sys.argv[2])
     stop, clock = Stop(), SystemClock()
     with closing(Outbox(folder / "outbox.sqlite", "site", "box", clock, 100_000_000)) as outbox:
-        keeper, desk = Keeper(outbox), Desk(lambda images: [Detections.empty() for _ in images], clock)
+        writer, scheduler = (
+            OutboxWriter(outbox),
+            Scheduler(lambda images: [Detections.empty() for _ in images], clock),
+        )
         camera = CameraSettings("gate", address, record=True)
-        agent = CameraAgent(camera, Shared(desk, keeper, clock, recordings=folder / "detections"))
-        desk.start()
+        agent = CameraAgent(camera, Shared(scheduler, writer, clock, recordings=folder / "detections"))
+        scheduler.start()
         counting = threading.Thread(target=agent.run, args=(stop,))
         counting.start()
         threading.Thread(target=lambda: (sys.stdin.read(), stop.request()), daemon=True).start()
@@ -41,8 +44,8 @@ def main() -> None:
             sys.stdout.write(f"{resident_kib()}\n")
             sys.stdout.flush()
         counting.join()
-        desk.close()
-        keeper.close()
+        scheduler.close()
+        writer.close()
 
 
 if __name__ == "__main__":

@@ -20,10 +20,10 @@ from countline.config import MqttSettings
 from countline.events import CountDelta, CounterChanged, Direction, Envelope, LineCrossed, LineTotals
 from edge.config import CameraSettings, EdgeSettings, LineSettings
 from edge.count.counters import CountersState
-from edge.keep import Keeper
 from edge.local import Local, Surroundings
 from edge.local_config import CounterSettings
 from edge.outbox import Batch, Outbox
+from edge.outbox_writer import OutboxWriter
 from edge.publish import Publisher
 
 SCRIPT = """
@@ -33,7 +33,7 @@ from countline.clock import SystemClock
 from countline.config import MqttSettings
 from countline.events import *
 from edge.config import CameraSettings, EdgeSettings, LineSettings
-from edge.keep import Keeper
+from edge.outbox_writer import OutboxWriter
 from edge.local import Local, Surroundings
 from edge.local_config import CounterSettings
 from edge.outbox import Outbox
@@ -46,14 +46,14 @@ counter = CounterSettings("shop", ["a/door", "b/door"], reset="")
 settings = EdgeSettings("s", "d", ".", cameras, counters=[counter])
 outbox = Outbox(Path(sys.argv[1]), "s", "d", clock, 50_000_000)
 local = Local(settings, Surroundings(outbox, Publisher(outbox, MqttSettings(), "s", "d", clock), clock))
-keeper = Keeper(outbox, lambda: print(outbox.last_seq, flush=True), local)
+writer = OutboxWriter(outbox, lambda: print(outbox.last_seq, flush=True), local)
 
 def walk(camera, ways):
     n = 0
     while True:
         way = ways[n % len(ways)]
         event = LineCrossed("door", way, "person", n, 0.9, LineTotals(in_=0, out=0))
-        keeper.keep(camera, [(clock.now_ms(), event)])
+        writer.keep(camera, [(clock.now_ms(), event)])
         n += 1
         if n % 50 == 0:
             pause.wait(0.02)
@@ -131,11 +131,11 @@ def test_nothing_gets_into_the_books_between_events_and_counters(tmp_path: Path)
             settings, Surroundings(outbox, Publisher(outbox, MqttSettings(), "s", "d", clock), clock)
         )
         crossing = LineCrossed("door", Direction.IN, "person", 1, 0.9, LineTotals(in_=0, out=0))
-        keeper = Keeper(outbox, books=books)
-        books.late = lambda: None if is_enough.is_set() else keeper.keep("a", [(clock.now_ms(), crossing)])
-        keeper.keep("a", [(clock.now_ms(), crossing)])
+        writer = OutboxWriter(outbox, books=books)
+        books.late = lambda: None if is_enough.is_set() else writer.keep("a", [(clock.now_ms(), crossing)])
+        writer.keep("a", [(clock.now_ms(), crossing)])
         assert is_enough.wait(20)
-        keeper.close()
+        writer.close()
     written = 0
     for crossed, counted in told:
         written += crossed
@@ -159,11 +159,11 @@ def test_a_reset_that_was_missed_is_made_at_the_start_and_kept(tmp_path: Path):
         with closing(Outbox(tmp_path / "outbox.sqlite", "s", "d", clock, 1_000_000)) as outbox:
             publisher = Publisher(outbox, MqttSettings(), "s", "d", clock)
             local = Local(settings, Surroundings(outbox, publisher, clock))
-            keeper = Keeper(outbox, books=local)
-            keeper.settle()
+            writer = OutboxWriter(outbox, books=local)
+            writer.settle()
             for _ in range(n):
-                keeper.keep("a", [(clock.now_ms(), crossing)])
-            keeper.close()
+                writer.keep("a", [(clock.now_ms(), crossing)])
+            writer.close()
             told = [
                 (envelope.at_ms, envelope.event)
                 for envelope in map(codec.decode, (raw for _, raw in outbox.read_after(0, 100, 1_000_000)))

@@ -15,10 +15,10 @@ from edge import agent
 from edge.agent import CameraAgent, Shared
 from edge.arrays import Detections
 from edge.config import CameraSettings, EvidenceSettings
-from edge.desk import Desk
 from edge.frames import Frame, Image, SourceInfo
-from edge.keep import Keeper
 from edge.outbox import Outbox
+from edge.outbox_writer import OutboxWriter
+from edge.scheduler import Scheduler
 from tests.integration.test_edge_main import StopsAfter
 
 T0 = 1_700_000_000_000
@@ -100,14 +100,14 @@ def run(
     eye, clock = Eye(), SimpleNamespace(now_ms=lambda: T0, monotonic_s=SystemClock().monotonic_s)
     camera = CameraSettings("door", "unused.mp4", realtime=False, evidence=evidence)
     with closing(Outbox(tmp_path / "outbox.sqlite", "site", "box", clock, 9_000_000)) as outbox:
-        keeper, desk = Keeper(outbox), Desk(eye, clock)
-        watching = CameraAgent(camera, Shared(desk, keeper, clock, eye))  # type: ignore[arg-type]
-        desk.start()
+        writer, scheduler = OutboxWriter(outbox), Scheduler(eye, clock)
+        watching = CameraAgent(camera, Shared(scheduler, writer, clock, eye))  # type: ignore[arg-type]
+        scheduler.start()
         try:
             watching.run(StopsAfter(1))
         finally:
-            desk.close()
-            keeper.close()
+            scheduler.close()
+            writer.close()
         said = [decode(body) for _, body in outbox.read_after(0, 100_000, 100_000_000)]
     return eye.asked, [envelope for envelope in said if isinstance(envelope, Envelope)]
 

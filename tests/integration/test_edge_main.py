@@ -17,10 +17,10 @@ from edge import agent, recount
 from edge.agent import CameraAgent, Shared
 from edge.capture import open_source
 from edge.config import CameraSettings, DetectorSettings, LineSettings
-from edge.desk import Desk
 from edge.frames import Frame, SourceInfo
-from edge.keep import Keeper
 from edge.outbox import Outbox
+from edge.outbox_writer import OutboxWriter
+from edge.scheduler import Scheduler
 
 LINES = [LineSettings(f"x{x}", [(x, 0.0), (x, 360.0)]) for x in range(20, 640, 20)]
 SCENE = CameraSettings("square", "synthetic:", LINES, realtime=False)
@@ -44,12 +44,12 @@ class StopsAfter(Stop):
 
 def run_agent(camera: CameraSettings, outbox: Outbox, stop: Stop, heartbeat_s: float = 1.0) -> None:
     """Run one camera that brings its own detections, until it is asked to stop; then all it has said is written."""
-    keeper = Keeper(outbox)
-    desk = Desk(None, SystemClock())
+    writer = OutboxWriter(outbox)
+    scheduler = Scheduler(None, SystemClock())
     try:
-        CameraAgent(camera, Shared(desk, keeper, SystemClock(), heartbeat_s=heartbeat_s)).run(stop)
+        CameraAgent(camera, Shared(scheduler, writer, SystemClock(), heartbeat_s=heartbeat_s)).run(stop)
     finally:
-        keeper.close()
+        writer.close()
 
 
 def run(outbox: Outbox) -> dict[str, LineTotals]:
@@ -136,13 +136,13 @@ def test_a_camera_that_hangs_holds_up_no_other_and_says_that_it_is_blind(
             hanging if settings.name == "dead" else open_source(settings, clock, **kw)
         ),
     )
-    monkeypatch.setattr("edge.desk.HANGS_AFTER_S", 0.0)
+    monkeypatch.setattr("edge.scheduler.HANGS_AFTER_S", 0.0)
     truth = len(recount.count(SCENE, DetectorSettings(), lambda *_: None).crossings)
     dead = CameraSettings("dead", "synthetic:", LINES)
     stop = Stop()
     with closing(Outbox(tmp_path / "outbox.sqlite", "site", "box", SystemClock(), 100_000_000)) as outbox:
-        keeper, desk = Keeper(outbox), Desk(None, SystemClock())
-        shared = Shared(desk, keeper, SystemClock(), heartbeat_s=0.01)
+        writer, scheduler = OutboxWriter(outbox), Scheduler(None, SystemClock())
+        shared = Shared(scheduler, writer, SystemClock(), heartbeat_s=0.01)
         agents = [CameraAgent(camera, shared) for camera in (dead, SCENE)]
         threads = [threading.Thread(target=one.run, args=(stop,), daemon=True) for one in agents]
         for thread in threads:
@@ -156,7 +156,7 @@ def test_a_camera_that_hangs_holds_up_no_other_and_says_that_it_is_blind(
         for thread in threads:
             thread.join(20)
         assert not any(thread.is_alive() for thread in threads)
-        keeper.close()
+        writer.close()
         assert crossings(outbox.totals("square")) == truth
         assert any(reason.startswith("the source hangs") for reason in reasons(outbox, "dead"))
     hanging.is_over.set()

@@ -16,9 +16,9 @@ from edge.capture import Recorder
 from edge.capture.detlog import Header
 from edge.capture.mot import read_mot
 from edge.config import CameraSettings, DetectorSettings, LineSettings
-from edge.desk import Desk
-from edge.keep import Keeper
 from edge.outbox import Outbox
+from edge.outbox_writer import OutboxWriter
+from edge.scheduler import Scheduler
 
 LINES = [LineSettings(f"x{x}", [(x, 0.0), (x, 480.0)]) for x in (160, 320, 480)]
 LINES += [LineSettings(f"y{y}", [(0.0, y), (640.0, y)]) for y in (160, 320)]
@@ -58,12 +58,14 @@ class Ended(Stop):
 def live(camera: CameraSettings, folder: Path) -> list[tuple[int, LineCrossed]]:
     """Run an agent over the camera's recording to its end; return the crossings that it has kept for the gateway."""
     with closing(Outbox(folder / "outbox.sqlite", "site", "box", SystemClock(), 50_000_000)) as outbox:
-        keeper = Keeper(outbox)
-        shared = Shared(Desk(None, SystemClock()), keeper, SystemClock(), recordings=folder / "detections")
+        writer = OutboxWriter(outbox)
+        shared = Shared(
+            Scheduler(None, SystemClock()), writer, SystemClock(), recordings=folder / "detections"
+        )
         try:
             CameraAgent(camera, shared).run(Ended())
         finally:
-            keeper.close()
+            writer.close()
         sent = [decode(body) for _, body in outbox.read_after(0, 10_000, 10_000_000)]
     return [
         (one.at_ms, one.event)

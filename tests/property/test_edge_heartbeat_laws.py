@@ -22,8 +22,8 @@ from countline.events import (
     ZoneOccupancy,
     ZoneVisit,
 )
+from edge.heartbeats import Heartbeats
 from edge.sequence import fold
-from edge.watch import Watch
 
 steps = st.lists(
     st.tuples(
@@ -38,7 +38,7 @@ def test_heartbeats_touch_and_never_claim_more_blindness_than_time(
     moves: list[tuple[str, int, int]],
 ) -> None:
     """Consecutive spans share their border, and blind time fits into each."""
-    watch = Watch(100_000)
+    watch = Heartbeats(100_000)
     now_ms, moments = 100_000, []
     for kind, step_ms, blind_ms in moves:
         now_ms += step_ms

@@ -13,16 +13,16 @@ from countline.errors import Unavailable
 from countline.telemetry import Log
 from edge.act.showcase import Showcase
 from edge.outbox import Outbox
-from edge.publish import Beside, Publisher
+from edge.publish import Publisher, SideMessage
 
 # Messages that wait for the broker; beyond that the oldest go.
 MAX_MESSAGES = 100
 _NOTE = "retained_topics"
 
-_log = Log("edge.post")
+_log = Log("edge.side_publisher")
 
 
-class Post:
+class SidePublisher:
     """All that a device publishes beside its events."""
 
     def __init__(self, publisher: Publisher, outbox: Outbox, showcase: Showcase) -> None:
@@ -30,9 +30,9 @@ class Post:
         self._publisher = publisher
         self._outbox = outbox
         self._showcase = showcase
-        self._messages: deque[Beside] = deque()
-        self._under_way: deque[tuple[Beside, Callable[[], bool]]] = deque()
-        self._retained: deque[Beside] = deque()
+        self._messages: deque[SideMessage] = deque()
+        self._under_way: deque[tuple[SideMessage, Callable[[], bool]]] = deque()
+        self._retained: deque[SideMessage] = deque()
         self._clearing: list[Callable[[], bool]] = []
         self.dropped = 0
         ours = showcase.topics()
@@ -40,7 +40,7 @@ class Post:
         self._stale = noted - ours
         self._note(noted | ours, noted)
 
-    def put(self, message: Beside) -> None:
+    def put(self, message: SideMessage) -> None:
         """Have a message published; of too many that wait the oldest is dropped, and that is said."""
         if len(self._messages) >= MAX_MESSAGES:
             self._messages.popleft()
@@ -56,9 +56,10 @@ class Post:
         self._messages.extendleft(reversed(lost))
         self._under_way.clear()
         self._clearing.clear()
-        self._retained = deque(Beside(topic, b"", 1, is_retained=True) for topic in sorted(self._stale))
+        self._retained = deque(SideMessage(topic, b"", 1, is_retained=True) for topic in sorted(self._stale))
         self._retained.extend(
-            Beside(topic, payload, 1, is_retained=True) for topic, payload in self._showcase.fixed.items()
+            SideMessage(topic, payload, 1, is_retained=True)
+            for topic, payload in self._showcase.fixed.items()
         )
         self._showcase.board.forget()
 
@@ -78,7 +79,7 @@ class Post:
             if not self._retained.popleft().payload:
                 self._clearing.append(handle)
         for topic, payload in self._showcase.board.due(now_ms):
-            if self._publisher.offer(Beside(topic, payload, 0, is_retained=True)) is None:
+            if self._publisher.offer(SideMessage(topic, payload, 0, is_retained=True)) is None:
                 break
             self._showcase.board.sent(topic, payload, now_ms)
         if self._stale and len(self._clearing) == len(self._stale) and all(done() for done in self._clearing):

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.fair import Governor, PaceSettings, fair_shares, is_taken, next_turns
+from edge.fairness import Governor, PaceSettings, fair_shares, is_taken, next_turns
 
 CAMERAS = st.integers(1, 6).map(lambda n: [f"cam{i}" for i in range(n)])
 RATES = st.dictionaries(st.sampled_from([f"cam{i}" for i in range(8)]), st.floats(0.0, 120.0), min_size=1)

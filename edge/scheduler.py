@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from countline.clock import Clock
 from countline.telemetry import Log
 from edge.arrays import Detections
-from edge.fair import Governor, is_taken, next_turns
+from edge.fairness import Governor, is_taken, next_turns
 from edge.frames import Frame, Image
 
 # A source answers within this, or says that it is blind.
@@ -31,7 +31,7 @@ _JOIN_S = 1.0
 # A source that has left out more by itself is so slow that its next picture is wanted in any case.
 MAX_SKIPPED = 1_000
 
-_log = Log("edge.desk")
+_log = Log("edge.scheduler")
 
 Look = Callable[[Sequence[Image]], Sequence[Detections]]
 """Detects on pictures, which may differ in size."""
@@ -53,15 +53,15 @@ class Blind:
 
 
 class Lane:
-    """The way of one camera's pictures through the detector. Made by `Desk.lane`."""
+    """The way of one camera's pictures through the detector. Made by `Scheduler.lane`."""
 
-    def __init__(self, desk: "Desk", name: str, *, is_live: bool) -> None:
-        """See `Desk.lane`."""
+    def __init__(self, scheduler: "Scheduler", name: str, *, is_live: bool) -> None:
+        """See `Scheduler.lane`."""
         self.name = name
         self.is_live = is_live
-        self._desk = desk
-        # All below is guarded by the desk's lock.
-        self._changed = threading.Condition(desk.lock)
+        self._scheduler = scheduler
+        # All below is guarded by the scheduler's lock.
+        self._changed = threading.Condition(scheduler.lock)
         self._waiting: Frame | None = None
         self._since_s = 0.0
         self._is_looked_at = False
@@ -95,12 +95,12 @@ class Lane:
 
     def reads(self) -> None:
         """Say that the source is being asked, so that one that never answers is noticed."""
-        with self._desk.lock:
-            self._reads_since_s = self._desk.clock.monotonic_s()
+        with self._scheduler.lock:
+            self._reads_since_s = self._scheduler.clock.monotonic_s()
 
     def wants(self, frame: Frame) -> bool:
         """Say whether a picture belongs to the even selection that the machine manages; if not it is dropped."""
-        with self._desk.lock:
+        with self._scheduler.lock:
             self._answered()
             # One of those since the last picture belongs to the selection: a source may have left out some by itself.
             first = max(self._wanted_to + 1, frame.index - MAX_SKIPPED)
@@ -120,13 +120,13 @@ class Lane:
         Returns:
             False if the one before still waits, and the picture was not taken.
         """
-        with self._desk.lock:
+        with self._scheduler.lock:
             if not self.is_live and not self._changed.wait_for(lambda: self._waiting is None, wait_s):
                 return False
             if self._waiting is not None:
                 self._drop(self._waiting)
             else:
-                self._since_s = self._desk.clock.monotonic_s()
+                self._since_s = self._scheduler.clock.monotonic_s()
             if frame.detections is None:
                 self._arrived += max(1, frame.index - self._offered_index)
             self._offered_index = frame.index
@@ -141,18 +141,18 @@ class Lane:
 
     def blind(self, reason: str) -> None:
         """Say that there is no picture, until the next one comes."""
-        with self._desk.lock:
+        with self._scheduler.lock:
             self._reads_since_s = None
             self._trouble = reason
 
     def idle(self) -> None:
         """Say that the source has answered without a picture, and that nothing is wrong with it."""
-        with self._desk.lock:
+        with self._scheduler.lock:
             self._reads_since_s = None
 
     def finish(self, error: BaseException | None = None) -> None:
         """Say that no picture will come any more."""
-        with self._desk.lock:
+        with self._scheduler.lock:
             self._is_finished = True
             self._error = self._error or error
             self._reads_since_s = None
@@ -163,7 +163,7 @@ class Lane:
     @property
     def is_finished(self) -> bool:
         """True once no picture will come any more, and all that came are taken."""
-        with self._desk.lock:
+        with self._scheduler.lock:
             return self._is_finished and self._is_empty() and self._error is None
 
     def take(self, timeout_s: float) -> Seen | Blind | None:
@@ -172,7 +172,7 @@ class Lane:
         Raises:
             BaseException: What went wrong in the reader or in the detector.
         """
-        with self._desk.lock:
+        with self._scheduler.lock:
             self._changed.wait_for(self._has_news, timeout_s)
             if self._error is not None:
                 raise self._error
@@ -207,7 +207,7 @@ class Lane:
             return Blind(self._trouble)
         if self._reads_since_s is None:
             return None
-        silent_s = self._desk.clock.monotonic_s() - self._reads_since_s
+        silent_s = self._scheduler.clock.monotonic_s() - self._reads_since_s
         return (
             Blind(f"the source hangs: no answer for {silent_s:.0f} s") if silent_s > HANGS_AFTER_S else None
         )
@@ -222,9 +222,9 @@ class Lane:
 
     def _wake(self) -> None:
         self._changed.notify_all()
-        self._desk.work.notify()
+        self._scheduler.work.notify()
 
-    # Called by the desk, with the lock held.
+    # Called by the scheduler, with the lock held.
 
     def waits_since(self) -> float | None:
         """Return since when a picture has waited for the detector; None if none does, or the last is not taken."""
@@ -260,7 +260,7 @@ class Lane:
         self._share = share
 
 
-class Desk:
+class Scheduler:
     """The detector of a device, and the lanes of its cameras."""
 
     def __init__(self, look: Look | None, clock: Clock, *, most: int = 1) -> None:
@@ -327,7 +327,7 @@ class Desk:
                 self._judge(now_s)
 
     def _next(self) -> list[tuple[Lane, Frame]]:
-        """Wait for pictures; return those whose turn it is, none when the desk is closed."""
+        """Wait for pictures; return those whose turn it is, none when the scheduler is closed."""
         with self.lock:
             while not self._is_closed:
                 waiting = {

@@ -12,7 +12,7 @@ from edge.count.rules import Moment
 MAX_REASON = 300
 
 
-class Watch:
+class Heartbeats:
     """The heartbeats of one camera. Time is an argument, UTC epoch ms."""
 
     def __init__(self, started_at_ms: int, heartbeat_ms: int = 1_000) -> None:

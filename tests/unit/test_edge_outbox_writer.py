@@ -12,10 +12,10 @@ from countline.clock import SystemClock
 from countline.codec import decode
 from countline.errors import Unavailable
 from countline.events import CountDelta, Direction, Envelope, Heartbeat, LineCrossed, LineTotals
-from edge import keep
+from edge import outbox_writer
 from edge.count.counters import CountersState
-from edge.keep import Keeper
 from edge.outbox import Batch, Outbox
+from edge.outbox_writer import OutboxWriter
 
 SOON_S = 20.0
 
@@ -56,15 +56,15 @@ def test_a_slow_disk_holds_up_no_camera_and_takes_all_that_waits_at_once(tmp_pat
     """While the disk is busy both cameras go on; then one transaction takes all they have said, each in its order."""
     with closing(Disk(tmp_path)) as disk:
         disk.may_write.clear()
-        keeper = Keeper(disk)
-        keeper.keep("a", [crossed(1)], {"l": LineTotals(in_=1, out=0)})
+        writer = OutboxWriter(disk)
+        writer.keep("a", [crossed(1)], {"l": LineTotals(in_=1, out=0)})
         assert disk.tries.acquire(timeout=SOON_S)
         for n in range(2, 12):
-            keeper.keep("a", [crossed(n)], {"l": LineTotals(in_=n, out=0)})
-            keeper.keep("b", [(n, Heartbeat(since_ms=n - 1))])
+            writer.keep("a", [crossed(n)], {"l": LineTotals(in_=n, out=0)})
+            writer.keep("b", [(n, Heartbeat(since_ms=n - 1))])
         disk.may_write.set()
         assert disk.tries.acquire(timeout=SOON_S)
-        keeper.close()
+        writer.close()
         assert disk.writes[0] == [("a", 1)]
         assert sorted(disk.writes[1]) == [("a", 10), ("b", 10)]
         assert [event.at_ms for event in written(disk) if event.camera == "a"] == list(range(1, 12))
@@ -76,10 +76,10 @@ def test_totals_on_the_disk_never_run_ahead_of_the_events(tmp_path: Path):
     """A kill between two writes leaves totals that say what the written events say."""
     with closing(Disk(tmp_path)) as disk:
         disk.may_write.clear()
-        keeper = Keeper(disk)
-        keeper.keep("a", [crossed(1)], {"l": LineTotals(in_=1, out=0)})
+        writer = OutboxWriter(disk)
+        writer.keep("a", [crossed(1)], {"l": LineTotals(in_=1, out=0)})
         assert disk.tries.acquire(timeout=SOON_S)
-        keeper.keep("a", [crossed(2)], {"l": LineTotals(in_=2, out=0)})
+        writer.keep("a", [crossed(2)], {"l": LineTotals(in_=2, out=0)})
         seen: list[tuple[int, int]] = []
         keeper_writes = super(Disk, disk).append_all
 
@@ -89,7 +89,7 @@ def test_totals_on_the_disk_never_run_ahead_of_the_events(tmp_path: Path):
 
         disk.append_all = note  # type: ignore[method-assign]
         disk.may_write.set()
-        keeper.close()
+        writer.close()
         assert (len(written(disk)), disk.totals("a")["l"].in_) == (2, 2)
         assert all(events == total for events, total in seen)
 
@@ -98,28 +98,28 @@ def test_a_full_disk_is_tried_again_and_nothing_changes_place(tmp_path: Path):
     """What could not be written comes before what has come since."""
     with closing(Disk(tmp_path)) as disk:
         disk.is_full = True
-        keeper = Keeper(disk)
-        keeper.keep("a", [crossed(1)])
+        writer = OutboxWriter(disk)
+        writer.keep("a", [crossed(1)])
         assert disk.tries.acquire(timeout=SOON_S)
-        keeper.keep("a", [crossed(2)])
+        writer.keep("a", [crossed(2)])
         assert disk.tries.acquire(timeout=SOON_S)
         disk.is_full = False
-        keeper.keep("a", [crossed(3)])
+        writer.keep("a", [crossed(3)])
         assert disk.tries.acquire(timeout=SOON_S)
-        keeper.close()
+        writer.close()
         assert [event.at_ms for event in written(disk)] == [1, 2, 3]
 
 
 def test_many_that_wait_are_folded_and_none_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Memory is bounded while the disk is full for a day; the number of crossings stays."""
-    monkeypatch.setattr(keep, "MAX_PENDING", 50)
+    monkeypatch.setattr(outbox_writer, "MAX_PENDING", 50)
     with closing(Disk(tmp_path)) as disk:
         disk.is_full = True
-        keeper = Keeper(disk)
+        writer = OutboxWriter(disk)
         for n in range(1, 1_001):
-            keeper.keep("a", [crossed(n)], {"l": LineTotals(in_=n, out=0)})
+            writer.keep("a", [crossed(n)], {"l": LineTotals(in_=n, out=0)})
         disk.is_full = False
-        keeper.close()
+        writer.close()
         events = [envelope.event for envelope in written(disk)]
         n = sum(event.n if isinstance(event, CountDelta) else 1 for event in events)
         assert n == 1_000
@@ -132,9 +132,9 @@ def test_what_is_lost_at_the_end_is_said(tmp_path: Path, caplog: pytest.LogCaptu
     caplog.set_level(logging.ERROR)
     with closing(Disk(tmp_path)) as disk:
         disk.is_full = True
-        keeper = Keeper(disk)
-        keeper.keep("a", [crossed(1), crossed(2)])
-        keeper.close()
+        writer = OutboxWriter(disk)
+        writer.keep("a", [crossed(1), crossed(2)])
+        writer.close()
     (said,) = [record.fields for record in caplog.records if "is lost" in record.getMessage()]  # type: ignore[attr-defined]
     assert (said["camera"], said["crossings"]) == ("a", 2)
 
@@ -143,7 +143,7 @@ def test_what_is_safe_is_sent(tmp_path: Path):
     """The publisher is woken after the write, never before."""
     with closing(Disk(tmp_path)) as disk:
         safe: list[int] = []
-        keeper = Keeper(disk, lambda: safe.append(disk.last_seq))
-        keeper.keep("a", [crossed(1)])
-        keeper.close()
+        writer = OutboxWriter(disk, lambda: safe.append(disk.last_seq))
+        writer.keep("a", [crossed(1)])
+        writer.close()
         assert safe == [1]

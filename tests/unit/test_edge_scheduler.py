@@ -10,8 +10,8 @@ import pytest
 
 from countline.clock import SystemClock
 from edge.arrays import Detections
-from edge.desk import Blind, Desk, Lane, Look, Seen
 from edge.frames import Frame, Image
+from edge.scheduler import Blind, Lane, Look, Scheduler, Seen
 
 PICTURE = np.zeros((4, 4, 3), dtype=np.uint8)
 SOON_S = 20.0
@@ -22,13 +22,13 @@ def nothing(images: Sequence[Image]) -> list[Detections]:
 
 
 @contextmanager
-def at_desk(look: Look | None = nothing) -> Iterator[Desk]:
-    """A desk that is closed at the end."""
-    desk = Desk(look, SystemClock())
+def at_desk(look: Look | None = nothing) -> Iterator[Scheduler]:
+    """A scheduler that is closed at the end."""
+    scheduler = Scheduler(look, SystemClock())
     try:
-        yield desk
+        yield scheduler
     finally:
-        desk.close()
+        scheduler.close()
 
 
 def taken(lane: Lane) -> Frame:
@@ -54,9 +54,9 @@ class Gate:
 def test_a_newer_picture_replaces_one_that_waits_and_tells_of_it():
     """What was left out is counted as dropped, with the blind time it told of."""
     gate = Gate()
-    with at_desk(gate) as desk:
-        lane = desk.lane("a", is_live=True)
-        desk.start()
+    with at_desk(gate) as scheduler:
+        lane = scheduler.lane("a", is_live=True)
+        scheduler.start()
         lane.offer(Frame(0, 0, PICTURE))
         assert gate.began.acquire(timeout=SOON_S)
         for index in range(1, 5):
@@ -69,9 +69,9 @@ def test_a_newer_picture_replaces_one_that_waits_and_tells_of_it():
 
 def test_a_recording_loses_no_picture():
     """It waits instead, and its pictures stay in order."""
-    with at_desk() as desk:
-        lane = desk.lane("a", is_live=False)
-        desk.start()
+    with at_desk() as scheduler:
+        lane = scheduler.lane("a", is_live=False)
+        scheduler.start()
 
         def bring() -> None:
             for index in range(50):
@@ -92,9 +92,9 @@ def test_a_recording_loses_no_picture():
 
 def test_a_count_that_is_slow_holds_up_only_its_own_camera():
     """Nobody takes what was seen by camera a; camera b goes on."""
-    with at_desk() as desk:
-        slow, other = desk.lane("a", is_live=True), desk.lane("b", is_live=True)
-        desk.start()
+    with at_desk() as scheduler:
+        slow, other = scheduler.lane("a", is_live=True), scheduler.lane("b", is_live=True)
+        scheduler.start()
         for index in range(20):
             slow.offer(Frame(index, index, PICTURE))
             other.offer(Frame(index, index, PICTURE))
@@ -109,9 +109,9 @@ def test_a_detector_that_is_faster_so_looks_at_several_at_once():
         turns.append([int(image[0, 0, 0]) for image in images])
         return gate(images)
 
-    desk = Desk(look, SystemClock(), most=2)
-    lanes = [desk.lane(name, is_live=True) for name in "abc"]
-    desk.start()
+    scheduler = Scheduler(look, SystemClock(), most=2)
+    lanes = [scheduler.lane(name, is_live=True) for name in "abc"]
+    scheduler.start()
     lanes[0].offer(Frame(0, 0, PICTURE))
     assert gate.began.acquire(timeout=SOON_S)
     for number in (2, 1, 0):
@@ -119,16 +119,16 @@ def test_a_detector_that_is_faster_so_looks_at_several_at_once():
     gate.may_go.release(3)
     assert [taken(lanes[2]).captured_at_ms, taken(lanes[1]).captured_at_ms] == [2, 1]
     assert [taken(lanes[0]).index, taken(lanes[0]).captured_at_ms] == [0, 0]
-    desk.close()
+    scheduler.close()
     assert turns == [[0], [2, 1], [0]]
 
 
 def test_a_picture_that_brings_its_detections_keeps_its_place():
     """It needs no detector, but is counted after the one that is being looked at."""
     gate = Gate()
-    with at_desk(gate) as desk:
-        lane = desk.lane("a", is_live=True)
-        desk.start()
+    with at_desk(gate) as scheduler:
+        lane = scheduler.lane("a", is_live=True)
+        scheduler.start()
         lane.offer(Frame(0, 0, PICTURE))
         assert gate.began.acquire(timeout=SOON_S)
         lane.offer(Frame(1, 1, PICTURE, Detections.empty()))
@@ -144,9 +144,9 @@ def test_what_goes_wrong_at_the_detector_reaches_the_camera():
     def fails(_: Sequence[Image]) -> list[Detections]:
         raise ValueError("broken")
 
-    with at_desk(fails) as desk:
-        lane = desk.lane("a", is_live=True)
-        desk.start()
+    with at_desk(fails) as scheduler:
+        lane = scheduler.lane("a", is_live=True)
+        scheduler.start()
         lane.offer(Frame(0, 0, PICTURE))
         with pytest.raises(ValueError, match="broken"):
             lane.take(SOON_S)
@@ -154,8 +154,8 @@ def test_what_goes_wrong_at_the_detector_reaches_the_camera():
 
 def test_what_goes_wrong_at_the_reader_reaches_the_camera():
     """The same for a source."""
-    with at_desk(None) as desk:
-        lane = desk.lane("a", is_live=True)
+    with at_desk(None) as scheduler:
+        lane = scheduler.lane("a", is_live=True)
         lane.finish(ValueError("broken"))
         assert not lane.is_finished
         with pytest.raises(ValueError, match="broken"):
@@ -164,9 +164,9 @@ def test_what_goes_wrong_at_the_reader_reaches_the_camera():
 
 def test_a_source_that_never_answers_is_blind_and_says_so(monkeypatch: pytest.MonkeyPatch):
     """A dead network drive raises nothing; silence must not look like a quiet scene."""
-    monkeypatch.setattr("edge.desk.HANGS_AFTER_S", 0.0)
-    with at_desk(None) as desk:
-        lane = desk.lane("a", is_live=True)
+    monkeypatch.setattr("edge.scheduler.HANGS_AFTER_S", 0.0)
+    with at_desk(None) as scheduler:
+        lane = scheduler.lane("a", is_live=True)
         assert lane.take(0.01) is None
         lane.reads()
         news = lane.take(0.01)
@@ -178,8 +178,8 @@ def test_a_source_that_never_answers_is_blind_and_says_so(monkeypatch: pytest.Mo
 
 def test_trouble_is_told_until_a_picture_comes():
     """Again and again, because each heartbeat has to say it."""
-    with at_desk(None) as desk:
-        lane = desk.lane("a", is_live=True)
+    with at_desk(None) as scheduler:
+        lane = scheduler.lane("a", is_live=True)
         lane.blind("gone")
         assert [lane.take(0.0), lane.take(0.0)] == [Blind("gone"), Blind("gone")]
         frame = Frame(0, 0, None, Detections.empty())
@@ -223,12 +223,12 @@ def test_a_machine_that_cannot_keep_up_leaves_out_pictures_evenly():
         clock.now_s += 0.04
         return nothing(images)
 
-    desk = Desk(look, clock)
-    lanes = [desk.lane(name, is_live=True) for name in "ab"]
-    desk.start()
+    scheduler = Scheduler(look, clock)
+    lanes = [scheduler.lane(name, is_live=True) for name in "ab"]
+    scheduler.start()
     drive(lanes, clock, 20.0)
     assert [lane.share for lane in lanes] == [pytest.approx(0.9 / 1.6, rel=0.1)] * 2
     assert lanes[0].note == f"the machine cannot keep up: {lanes[0].share:.0%} of the pictures are counted"
     indices = [index for index in range(1_000, 1_100) if lanes[0].wants(Frame(index, 0, PICTURE))]
     assert {later - earlier for earlier, later in pairwise(indices)} == {1, 2}
-    desk.close()
+    scheduler.close()

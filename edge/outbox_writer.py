@@ -25,7 +25,7 @@ WRITE_RETRY_CAP_S = 1.0
 # How long `close` waits for a disk that hangs.
 CLOSE_PATIENCE_S = 5.0
 
-_log = Log("edge.keep")
+_log = Log("edge.outbox_writer")
 
 
 class Books(Protocol):
@@ -44,7 +44,7 @@ class Books(Protocol):
         ...
 
 
-class Keeper:
+class OutboxWriter:
     """The way of all cameras' events into the outbox. Safe to use from several threads."""
 
     def __init__(

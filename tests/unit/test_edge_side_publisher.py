@@ -14,8 +14,8 @@ from edge.config import CameraSettings, EdgeSettings, LineSettings, places
 from edge.count.counters import Counters, CountersPlan
 from edge.local_config import HomeAssistantSettings, LiveSettings
 from edge.outbox import Outbox
-from edge.post import MAX_MESSAGES, Post
-from edge.publish import Beside
+from edge.publish import SideMessage
+from edge.side_publisher import MAX_MESSAGES, SidePublisher
 
 
 class Connection:
@@ -23,10 +23,10 @@ class Connection:
 
     def __init__(self) -> None:
         self.room = 1_000
-        self.taken: list[Beside] = []
+        self.taken: list[SideMessage] = []
         self.has_arrived = True
 
-    def offer(self, message: Beside) -> Callable[[], bool] | None:
+    def offer(self, message: SideMessage) -> Callable[[], bool] | None:
         """Take one if there is room."""
         if len(self.taken) >= self.room:
             return None
@@ -45,9 +45,9 @@ def settings(*lines: str, **more: object) -> EdgeSettings:
     return EdgeSettings("s", "d", ".", [CameraSettings("hall", "synthetic:", shapes)], **more)  # type: ignore[arg-type]
 
 
-def post(outbox: Outbox, edge: EdgeSettings) -> tuple[Post, Connection, Showcase]:
+def post(outbox: Outbox, edge: EdgeSettings) -> tuple[SidePublisher, Connection, Showcase]:
     connection, showcase = Connection(), Showcase(edge, places(edge.cameras, edge.counters))
-    return Post(connection, outbox, showcase), connection, showcase  # type: ignore[arg-type]
+    return SidePublisher(connection, outbox, showcase), connection, showcase  # type: ignore[arg-type]
 
 
 def noted(outbox: Outbox) -> set[str]:
@@ -60,14 +60,14 @@ def test_messages_go_in_order_and_again_if_their_connection_was_lost(outbox: Out
     """What had arrived is not repeated, what may not have comes before what came later."""
     waiting, connection, _ = post(outbox, settings("door", live=LiveSettings(enabled=False)))
     for name in "ab":
-        waiting.put(Beside(name, b"1", 1))
+        waiting.put(SideMessage(name, b"1", 1))
     waiting.flush(0)
     waiting.flush(1)
     connection.has_arrived = False
-    waiting.put(Beside("c", b"1", 1))
-    waiting.put(Beside("d", b"1", 0))
+    waiting.put(SideMessage("c", b"1", 1))
+    waiting.put(SideMessage("d", b"1", 0))
     waiting.flush(2)
-    waiting.put(Beside("e", b"1", 1))
+    waiting.put(SideMessage("e", b"1", 1))
     waiting.begin()
     waiting.flush(3)
     assert "".join(message.topic for message in connection.taken) == "abcdce"
@@ -78,7 +78,7 @@ def test_of_too_many_messages_the_oldest_go_and_are_counted(outbox: Outbox, capl
     waiting, connection, _ = post(outbox, settings("door", live=LiveSettings(enabled=False)))
     connection.room = 0
     for number in range(MAX_MESSAGES + 3):
-        waiting.put(Beside(str(number), b"", 1))
+        waiting.put(SideMessage(str(number), b"", 1))
     waiting.flush(0)
     connection.room = 1_000
     waiting.flush(1)
