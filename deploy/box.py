@@ -199,15 +199,8 @@ def facts(box: BoxSettings, options: Options) -> list[tuple[str, str]]:
         rows.append(
             ("camera", f"{camera.name}: {source}; {', '.join(names) or 'one line across the middle'}")
         )
-    pictures = (
-        "shown on the page, on this machine only"
-        if box.preview.enabled
-        else "never leave the counting process"
-    )
-    if box.preview.enabled and not _is_local(box):
-        pictures = "shown on the page to whoever has the token"
     rows += [
-        ("pictures", pictures),
+        ("pictures", _who_sees(box)),
         ("data", str(Paths(box.data_dir).folder)),
         (
             "broker",
@@ -218,6 +211,21 @@ def facts(box: BoxSettings, options: Options) -> list[tuple[str, str]]:
         ("stop", "Ctrl-C"),
     ]
     return rows
+
+
+def _who_sees(box: BoxSettings) -> str:
+    """Say who may see pictures, and by which ways."""
+    snapshot = box.preview.snapshot
+    words: list[str] = []
+    if box.preview.enabled:
+        on_page = "on this machine only" if _is_local(box) else "to whoever has the token"
+        words.append(f"shown on the page, {on_page}")
+    if snapshot != "off":
+        at = f"http://{LOOPBACK}:{box.preview.port}"
+        words.append(
+            f"single ones on request, {snapshot} at most: by HTTP on this machine ({at}) and by MQTT"
+        )
+    return "; ".join(words) or "never leave the counting process"
 
 
 def status_line(box: BoxSettings) -> str:

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections import namedtuple
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
@@ -166,6 +167,21 @@ def test_the_banner_tells_about_pictures(tmp_path: Path):
     assert "never leave" in texts[0]
     assert "this machine only" in texts[1]
     assert "token" in texts[2]
+    assert not any("MQTT" in text for text in texts)
+
+
+@pytest.mark.parametrize("is_shown", [False, True])
+@pytest.mark.parametrize("snapshot", ["blurred", "faceless", "clear"])
+def test_the_banner_tells_about_snapshots(
+    tmp_path: Path, is_shown: bool, snapshot: Literal["blurred", "faceless", "clear"]
+):
+    """Whoever allows single pictures reads how they leave, whether or not the page shows any."""
+    private = settings(tmp_path)
+    preview = msgspec.structs.replace(private.preview, enabled=is_shown, snapshot=snapshot, port=8089)
+    text = dict(box.facts(msgspec.structs.replace(private, preview=preview), box.Options()))["pictures"]
+    assert "never leave" not in text
+    assert all(word in text for word in (snapshot, "HTTP on this machine", "127.0.0.1:8089", "MQTT"))
+    assert ("on the page" in text) == is_shown
 
 
 def test_the_banner_hides_logins(tmp_path: Path):
