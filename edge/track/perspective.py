@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from edge.arrays import Boxes
 
-# Samples are kept per strip of the picture, so that somebody who sits in one place for hours does not fill the memory.
-_STRIP_PX = 16
+# Samples are kept per strip of the picture, so that somebody who sits in one place for hours does not fill the memory: a
+# strip is this share of the first boxes' height.
+_STRIP = 0.2
 _STRIPS = 256
 _PER_STRIP = 32
 # Fewer boxes than this say nothing.
@@ -38,6 +39,7 @@ class Perspective:
         """Know nothing."""
         self._samples = np.zeros((_STRIPS, _PER_STRIP, 2))
         self._taken = np.zeros(_STRIPS, dtype=np.int64)
+        self._strip_px = 0.0
         # Boxes that come into it with the next fit; as many as lie between two.
         self._waiting: list[Boxes] = []
         self._seen = 0
@@ -70,7 +72,8 @@ class Perspective:
         """Put boxes, shape (N, 4), in order of time, to the samples of their strips."""
         foot = xyxy[:, 3].astype(np.float64)
         height = foot - xyxy[:, 1]
-        strips = np.clip(foot / _STRIP_PX, 0, _STRIPS - 1).astype(np.int64)
+        self._strip_px = self._strip_px or max(1.0, float(np.median(height)) * _STRIP)
+        strips = np.clip(foot / self._strip_px, 0, _STRIPS - 1).astype(np.int64)
         # Two boxes in one strip take places one after the other; the last that takes a place has it.
         order = np.argsort(strips, kind="stable")
         strips = strips[order]

@@ -139,7 +139,9 @@ class Tracker:
             step_ms = at_ms - self._at_ms
             self._step_ms = min(step_ms, _LONGEST_STEP_MS)
             self._confirm_hits = max(settings.confirm_hits, round(settings.confirm_s * 1000 / step_ms))
-            self._link_hits = max(settings.link_hits, round(settings.link_s * 1000 / step_ms))
+            # Whoever is confirmed may be linked, whatever the settings say.
+            link_hits = max(settings.link_hits, round(settings.link_s * 1000 / step_ms))
+            self._link_hits = min(link_hits, self._confirm_hits)
             self._boxes.predict(step_ms / 1000)
         self._at_ms = at_ms
         settled: list[Places] = []
