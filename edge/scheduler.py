@@ -74,10 +74,12 @@ class Lane:
         self._dropped = 0
         self._blind_ms = 0
         self._share = 1.0
-        self._wanted_to = -1
-        # How many pictures came that needed the detector, those that were left out included.
+        # How many pictures came, those that the reader has lost included. A recording's own numbers don't say it: its
+        # `max_fps` leaves out pictures that nobody was to look at.
+        self._came = 0
+        # Of these, how many would have needed the detector; and how many since the last that was not left out.
         self._arrived = 0
-        self._offered_index = -1
+        self._left_out = 0
 
     @property
     def share(self) -> float:
@@ -102,11 +104,13 @@ class Lane:
         """Say whether a picture belongs to the even selection that the machine manages; if not it is dropped."""
         with self._scheduler.lock:
             self._answered()
-            # One of those since the last picture belongs to the selection: a source may have left out some by itself.
-            first = max(self._wanted_to + 1, frame.index - MAX_SKIPPED)
-            is_wanted = any(is_taken(index, self._share) for index in range(frame.index, first - 1, -1))
-            self._wanted_to = max(self._wanted_to, frame.index)
+            # One of those since the last picture belongs to the selection: the reader may have lost some by itself.
+            newest = self._came + frame.dropped
+            first = max(self._came, newest - MAX_SKIPPED)
+            is_wanted = any(is_taken(number, self._share) for number in range(newest, first - 1, -1))
+            self._came = newest + 1
             if not is_wanted:
+                self._left_out += frame.dropped + 1
                 self._drop(frame)
             return is_wanted
 
@@ -128,8 +132,8 @@ class Lane:
             else:
                 self._since_s = self._scheduler.clock.monotonic_s()
             if frame.detections is None:
-                self._arrived += max(1, frame.index - self._offered_index)
-            self._offered_index = frame.index
+                self._arrived += self._left_out + frame.dropped + 1
+            self._left_out = 0
             if self._dropped or self._blind_ms:
                 frame = replace(
                     frame, dropped=frame.dropped + self._dropped, blind_ms=frame.blind_ms + self._blind_ms

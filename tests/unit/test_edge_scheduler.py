@@ -1,8 +1,8 @@
 """Several cameras at one detector: who waits, who is dropped, who holds up whom."""
 
+import contextlib
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from itertools import pairwise
 
 import numpy as np
@@ -21,7 +21,7 @@ def nothing(images: Sequence[Image]) -> list[Detections]:
     return [Detections.empty() for _ in images]
 
 
-@contextmanager
+@contextlib.contextmanager
 def at_desk(look: Look | None = nothing) -> Iterator[Scheduler]:
     """A scheduler that is closed at the end."""
     scheduler = Scheduler(look, SystemClock())
@@ -208,8 +208,8 @@ def drive(lanes: Sequence[Lane], clock: Steps, seconds: float) -> None:
         for lane in lanes:
             index = int(clock.now_s * 20)
             if index > newest[lane]:
+                frame = Frame(index, index * 50, PICTURE, dropped=index - newest[lane] - 1)
                 newest[lane] = index
-                frame = Frame(index, index * 50, PICTURE)
                 if lane.wants(frame):
                     lane.offer(frame)
                     assert taken(lane).index == index
@@ -232,3 +232,48 @@ def test_a_machine_that_cannot_keep_up_leaves_out_pictures_evenly():
     indices = [index for index in range(1_000, 1_100) if lanes[0].wants(Frame(index, 0, PICTURE))]
     assert {later - earlier for earlier, later in pairwise(indices)} == {1, 2}
     scheduler.close()
+
+
+def test_pictures_that_max_fps_leaves_out_of_a_recording_are_no_sign_of_a_slow_machine():
+    """A recording of 25 pictures a second, of which 2 are wanted: each keeps its number, and 60 ms of looking are nothing."""
+    clock = Steps()
+
+    def look(images: Sequence[Image]) -> list[Detections]:
+        clock.now_s += 0.06
+        return nothing(images)
+
+    with contextlib.closing(Scheduler(look, clock)) as scheduler:
+        lane = scheduler.lane("a", is_live=True)
+        scheduler.start()
+        for index in range(0, 1_000, 12):
+            clock.now_s = max(clock.now_s, index / 25)
+            frame = Frame(index, index * 40, PICTURE)
+            assert lane.wants(frame)
+            lane.offer(frame)
+            assert taken(lane).index == index
+        assert (lane.share, lane.note) == (1.0, "")
+
+
+def test_a_recording_with_max_fps_on_a_slow_machine_leaves_out_pictures_all_the_same():
+    """Of 2 pictures a second, 900 ms each, one is counted and one is left out, whatever their numbers are."""
+    clock = Steps()
+
+    def look(images: Sequence[Image]) -> list[Detections]:
+        clock.now_s += 0.9
+        return nothing(images)
+
+    with contextlib.closing(Scheduler(look, clock)) as scheduler:
+        lane = scheduler.lane("a", is_live=True)
+        scheduler.start()
+        newest, left_out = -1, []
+        while clock.now_s < 80:
+            clock.now_s += 0.005
+            number = int(clock.now_s * 2)
+            if number > newest:
+                frame = Frame(number * 12, number * 500, PICTURE, dropped=number - newest - 1)
+                newest = number
+                if lane.wants(frame):
+                    lane.offer(frame)
+                    left_out.append(taken(lane).dropped)
+        assert lane.share == pytest.approx(0.5, abs=0.1)
+        assert {1} <= set(left_out[-20:]) <= {0, 1, 2}
