@@ -1,5 +1,6 @@
 """Settings of a box: what they say, what they refuse, and what each part gets of them."""
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,16 @@ def test_the_example_is_valid():
     assert [camera.name for camera in settings.cameras] == ["entrance"]
     assert settings.cameras[0].lines[0].sides == ("street", "shop")
     assert settings.api == BoxSettings().api
+
+
+def test_the_rule_in_the_readme_stands_below_the_example():
+    """Who copies it below what `config example` prints has a rule about a zone that is there, with both of its actions."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (block,) = [text for text in re.findall(r"```yaml\n(.*?)```", readme, re.S) if "rules:" in text]
+    (rule,) = read(config.EXAMPLE + block).rules
+    assert rule.when.startswith("zone.lobby.count")
+    assert [bool(action.http) for action in rule.then] == [True, False]
+    assert [bool(action.mqtt) for action in rule.then] == [False, True]
 
 
 def test_an_empty_file_is_valid():
