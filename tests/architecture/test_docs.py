@@ -25,6 +25,17 @@ def test_no_page_has_a_place_left_to_fill(page: Path) -> None:
     assert re.findall(r"@[A-Z]+@", page.read_text(encoding="utf-8")) == []
 
 
+@pytest.mark.parametrize("room", ["countline", "edge", "gateway", "cloud"])
+def test_the_architecture_names_what_is_in_each_room(room: str) -> None:
+    """The table of rooms has every module and folder of today, and none that has gone; all tiers have `main` and `config`."""
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    (row,) = re.findall(rf"^\| `{room}/` \|([^|]*)\|", text, re.MULTILINE)
+    files = {path.stem for path in (ROOT / room).glob("*.py") if path.stem != "__init__"}
+    folders = {f"{path.parent.name}/" for path in (ROOT / room).glob("*/__init__.py")}
+    always = {"main", "config", "config/"}
+    assert set(re.findall(r"`([^`]+)`", row)) - always == (files | folders) - always
+
+
 def test_each_bench_that_the_readme_names_exists() -> None:
     """Who follows the README can run what it says."""
     named = re.findall(r"python -m bench\.(\w+)", (ROOT / "README.md").read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,14 @@ def test_a_library_comes_in_by_its_door_only(library: str):
 def test_a_door_that_is_named_here_is_there(library: str, door: str):
     """A door that has gone must be struck from the list, so that the list stays true."""
     assert any(library in _imports(path) for path in FILES if _is_within(_name(path), {door}))
+
+
+@pytest.mark.parametrize("library", ["paho", "aiomqtt", "cv2", "onnxruntime", "openvino"])
+def test_the_architecture_page_names_the_doors_of_what_the_agent_and_the_gateway_use(library: str):
+    """A door that was moved is moved there too."""
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    (said,) = re.findall(r"one door per library \((.*?)\)\.\n", text, re.DOTALL)
+    assert sorted(door for door in DOORS[library] if f"`{door}`" not in said) == []
 
 
 @pytest.mark.parametrize("module", KERNEL_ONLY)

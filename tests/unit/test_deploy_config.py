@@ -27,7 +27,7 @@ def test_the_example_is_valid():
 def test_the_rule_in_the_readme_stands_below_the_example():
     """Who copies it below what `config example` prints has a rule about a zone that is there, with both of its actions."""
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    (block,) = [text for text in re.findall(r"```yaml\n(.*?)```", readme, re.S) if "rules:" in text]
+    (block,) = [text for text in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "rules:" in text]
     (rule,) = read(config.EXAMPLE + block).rules
     assert rule.when.startswith("zone.lobby.count")
     assert [bool(action.http) for action in rule.then] == [True, False]
