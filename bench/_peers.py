@@ -22,9 +22,14 @@ USUAL_CONFIDENCE = 0.4
 
 def peers() -> dict[str, Callable[[Take], Counts]]:
     """Return what can be run here, by name; nothing if the packages are not installed."""
-    if importlib.util.find_spec("trackers") is None or importlib.util.find_spec("supervision") is None:
+    if not is_installed("trackers", "supervision"):
         return {}
     return {"ByteTrack + LineZone": _by_bytetrack, "SORT + LineZone": _by_sort}
+
+
+def is_installed(*packages: str) -> bool:
+    """Say whether all these packages can be imported."""
+    return all(importlib.util.find_spec(package) is not None for package in packages)
 
 
 def _by_bytetrack(take: Take) -> Counts:

@@ -57,7 +57,7 @@ def main() -> None:
         parser.error("the demo's video cannot be had here: give one with --video")
     detector = DetectorSettings(model=str(model_file(options.model, _say)), backend=options.backend)
     progress("an agent as a process ...")
-    live = _live(video, detector, options.cameras, options.seconds)
+    live = watch_agent(video, detector, options.cameras, options.seconds)
     progress(f"{options.frames} frames of the synthetic scene ...")
     samples = _run(options.frames)
     slope_mb, error_mb = _slope(samples[len(samples) // 2 :])
@@ -90,7 +90,8 @@ def _say(sentence: str, _share: float | None = None) -> None:
     progress(sentence)
 
 
-def _live(video: Path, detector: DetectorSettings, cameras: int, seconds: float) -> dict[str, Any]:
+def watch_agent(video: Path, detector: DetectorSettings, cameras: int, seconds: float) -> dict[str, Any]:
+    """Return what an agent in a process of its own holds after some seconds of live video, and its peak, MB."""
     with tempfile.TemporaryDirectory() as folder:
         settings = EdgeSettings(
             site="bench",

@@ -25,7 +25,7 @@ from edge.config import (
     check_unique,
     source_kind,
 )
-from edge.local_config import CounterSettings, HomeAssistantSettings, LiveSettings, RuleSettings
+from edge.config.local import CounterSettings, HomeAssistantSettings, LiveSettings, RuleSettings
 from gateway.config import GatewaySettings, JournalSettings
 
 HIDDEN = "***"
@@ -347,7 +347,7 @@ detector:
   model: yolo11n              # a name from models/, or the path of an ONNX file
 
 preview:
-  enabled: false              # true shows pictures on the page; they never leave this machine otherwise
+  enabled: false              # true shows pictures on the page
 
 api:
   host: 127.0.0.1             # 0.0.0.0 opens the page to the network and needs a token

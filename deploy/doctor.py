@@ -172,11 +172,14 @@ def model(settings: BoxSettings) -> Finding:
     path = _model_path(settings.detector.model)
     if isinstance(path, Finding):
         return path
-    answer = probe(
-        "model", json.dumps({"path": str(path), "settings": msgspec.to_builtins(settings.detector)})
+    wanted = sorted(
+        {cls for camera in settings.cameras if config.needs_model(camera) for cls in camera.classes}
     )
+    asked = {"path": str(path), "settings": msgspec.to_builtins(settings.detector), "classes": wanted}
+    answer = probe("model", json.dumps(asked))
     if isinstance(answer, str):
-        return Finding("model", FAIL, answer, "set detector.model to a YOLO detector exported to ONNX")
+        mend = "" if isinstance(answer, Advice) else "set detector.model to a YOLO detector exported to ONNX"
+        return Finding("model", FAIL, answer, mend)
     found = (
         f"{answer['name']} ({answer['layout']}): {answer['median_ms']:.0f} ms a picture of 768x576 ({', '.join(answer['providers'])})"
         f"; {answer['measured']}"
@@ -417,7 +420,9 @@ def _probe_model(argument: str) -> dict[str, Any]:
     from edge.detector import Detector  # noqa: PLC0415
 
     asked = json.loads(argument)
-    detector = Detector(Path(asked["path"]), msgspec.convert(asked["settings"], DetectorSettings))
+    detector = Detector(
+        Path(asked["path"]), msgspec.convert(asked["settings"], DetectorSettings), asked["classes"]
+    )
     image = np.full((576, 768, 3), 114, dtype=np.uint8)
     took_ms: list[float] = []
     clock = SystemClock()
@@ -454,12 +459,15 @@ def _probe_camera(argument: str) -> dict[str, Any]:
     from edge.capture import open_source  # noqa: PLC0415 - only this probe's process loads the edge's libraries
     from edge.count.doubts import drawn_badly  # noqa: PLC0415
     from edge.count.rules import shapes  # noqa: PLC0415
+    from edge.detector import check_classes  # noqa: PLC0415
 
     settings = msgspec.json.decode(argument, type=CameraSettings)
     clock = SystemClock()
     source = open_source(settings, clock)
     try:
         info = source.open()
+        if info.class_names:
+            check_classes(settings.source, settings.classes, info.class_names)
         frames = 0
         # The first picture may take a while; the rate is measured from it on.
         source.read(CAMERA_SECONDS)

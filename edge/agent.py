@@ -24,7 +24,7 @@ from edge.capture import Recorder, open_recorder, open_source
 from edge.config import LIVE_KINDS, CameraSettings, source_kind
 from edge.count.measuring import measuring
 from edge.count.rules import Moment, shapes
-from edge.detector import Detector
+from edge.detector import Detector, check_classes
 from edge.frames import Detect, Frame, FrameSource, SourceInfo
 from edge.heartbeats import Heartbeats
 from edge.inspector import Inspector
@@ -215,6 +215,10 @@ class CameraAgent:
     def _plan(self, info: SourceInfo) -> CameraPlan:
         settings, detector = self._settings, self._shared.detector
         kind = source_kind(settings.source)
+        if info.class_names:
+            check_classes(
+                f"what camera {self.name!r} plays, {settings.source},", settings.classes, info.class_names
+            )
         self._class_names = info.class_names or (detector.class_names if detector else ())
         lines, zones = shapes(settings.name, settings.lines, settings.zones, info.width, info.height)
         measured = measuring(settings, info.width, info.height)

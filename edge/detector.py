@@ -259,11 +259,25 @@ def _default_names(reading: Reading) -> tuple[str, ...]:
     return tuple(f"class{i}" for i in range(count))
 
 
-def _class_ids(classes: Sequence[str], names: tuple[str, ...], path: Path) -> NDArray[np.intp] | None:
+def check_classes(what: str, classes: Sequence[str], names: Sequence[str]) -> None:
+    """Refuse a class that nothing can ever be of: it would silently count nothing.
+
+    Args:
+        what: Whose classes these are, such as "the model yolo11n.onnx".
+        classes: Which ones are wanted.
+        names: Which ones there are, one at least.
+
+    Raises:
+        UsageError: One that is wanted is not there.
+    """
     for name in classes:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
-            raise UsageError(f"the model {path.name} has no class {name!r}; the nearest it has is {near!r}.")
+            raise UsageError(f"{what} has no class {name!r}; the nearest it has is {near!r}.")
+
+
+def _class_ids(classes: Sequence[str], names: tuple[str, ...], path: Path) -> NDArray[np.intp] | None:
+    check_classes(f"the model {path.name}", classes, names)
     if not classes:
         return None
     return np.array(sorted({names.index(name) for name in classes}), dtype=np.intp)

@@ -25,9 +25,9 @@ from edge.act.plan import asked, counters_plan, rule_plans
 from edge.act.showcase import Showcase
 from edge.act.world import World
 from edge.config import EdgeSettings, places
+from edge.config.local import MqttAction, check_topic
 from edge.count.counters import Adjust, Counters, CountersState
 from edge.count.rules import Moment
-from edge.local_config import MqttAction, check_topic
 from edge.outbox import Outbox
 from edge.publish import BATCH_BYTES, Command, Publisher, SideMessage
 from edge.side_publisher import SidePublisher

@@ -13,7 +13,7 @@ from edge.capture.heatmap import check_heatmap, write_heatmap
 from edge.config import CameraSettings, DetectorSettings, source_kind
 from edge.count.measuring import measuring
 from edge.count.rules import shapes
-from edge.detector import Detector
+from edge.detector import Detector, check_classes
 from edge.frames import FrameSource, Image, SourceInfo
 from edge.pipeline import CameraPlan, Pipeline
 from edge.tally import Tally, empty_tally
@@ -81,7 +81,9 @@ def _count(
     """Count; return the last picture too, if there are any."""
     lines, zones = shapes(source.name, source.lines, source.zones, info.width, info.height)
     detector = None
-    if not info.class_names:
+    if info.class_names:
+        check_classes(source.source, source.classes, info.class_names)
+    else:
         detector = Detector(Path(detector_settings.model), detector_settings, source.classes)
     class_names = info.class_names or (detector.class_names if detector else ())
     measured = measuring(source, info.width, info.height)

@@ -7,7 +7,7 @@ from countline.telemetry import Log
 from edge.act.engine import RulePlan, Verdict
 from edge.act.gpio import Gpio
 from edge.act.worker import Job, Worker, body, send, start
-from edge.local_config import ActionSettings, MqttAction, RuleSettings
+from edge.config.local import ActionSettings, MqttAction, RuleSettings
 
 Say = Callable[[MqttAction, bytes], None]
 """Publishes a message: how, and what has happened."""

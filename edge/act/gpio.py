@@ -7,7 +7,7 @@ from typing import Any
 
 from countline.errors import UsageError
 from countline.telemetry import Log
-from edge.local_config import GpioAction
+from edge.config.local import GpioAction
 
 _log = Log("edge.act")
 

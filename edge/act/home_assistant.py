@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from countline import __version__, topics
 from edge.act.board import LiveTopics
-from edge.local_config import Places
+from edge.config.local import Places
 
 _ONLINE = "{{ 'online' if value_json.online else 'offline' }}"
 _SEES = "{{ 'online' if value_json.state == 'ok' else 'offline' }}"

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from edge.act.engine import RulePlan
 from edge.config import EdgeSettings, zone_of
+from edge.config.local import Places, counter_lines, times
 from edge.count.counters import CounterPlan, CountersPlan
 from edge.expression import Compare, Condition, Expression, Joined, Ref, refs
-from edge.local_config import Places, counter_lines, times
 
 
 def counters_plan(settings: EdgeSettings, places: Places) -> CountersPlan:

@@ -6,8 +6,8 @@ from edge.act.board import Board, LiveTopics
 from edge.act.home_assistant import discovery
 from edge.act.world import World
 from edge.config import EdgeSettings
+from edge.config.local import Places
 from edge.count.counters import Counters, Tally
-from edge.local_config import Places
 
 
 class Showcase:

@@ -14,7 +14,7 @@ from http.client import HTTPException
 
 from countline.backoff import Backoff
 from countline.telemetry import Log, mask
-from edge.local_config import HttpAction
+from edge.config.local import HttpAction
 
 # What waits of one kind of action. A webhook that has been away for longer than that wants the newest, not the oldest.
 MAX_WAITING = 100

@@ -16,7 +16,7 @@ from edge.act import gpio as gpio_module
 from edge.act import worker as worker_module
 from edge.act.gpio import Gpio
 from edge.act.worker import MAX_WAITING, Job, Worker, body, send, start
-from edge.local_config import GpioAction, HttpAction
+from edge.config.local import GpioAction, HttpAction
 
 BODY = body("queue", is_on=True, at_ms=5, when="zone.queue.count > 8", values={"zone.queue.count": 9.0})
 

@@ -19,9 +19,9 @@ from countline.clock import ManualClock
 from countline.config import MqttSettings
 from countline.events import CountDelta, CounterChanged, Direction, Envelope, LineCrossed, LineTotals
 from edge.config import CameraSettings, EdgeSettings, LineSettings
+from edge.config.local import CounterSettings
 from edge.count.counters import CountersState
 from edge.local import Local, Surroundings
-from edge.local_config import CounterSettings
 from edge.outbox import Batch, Outbox
 from edge.outbox_writer import OutboxWriter
 from edge.publish import Publisher
@@ -35,7 +35,7 @@ from countline.events import *
 from edge.config import CameraSettings, EdgeSettings, LineSettings
 from edge.outbox_writer import OutboxWriter
 from edge.local import Local, Surroundings
-from edge.local_config import CounterSettings
+from edge.config.local import CounterSettings
 from edge.outbox import Outbox
 from edge.publish import Publisher
 

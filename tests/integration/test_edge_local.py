@@ -20,7 +20,7 @@ from countline.events import CounterChanged, CounterReason, Envelope
 from countline.service import Stop
 from edge import main as edge_main
 from edge.config import CameraSettings, EdgeSettings, LineSettings, ZoneSettings
-from edge.local_config import (
+from edge.config.local import (
     ActionSettings,
     CounterSettings,
     HomeAssistantSettings,

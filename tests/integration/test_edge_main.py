@@ -10,7 +10,7 @@ import pytest
 
 from countline.clock import SystemClock
 from countline.codec import decode
-from countline.errors import Unavailable
+from countline.errors import Unavailable, UsageError
 from countline.events import CameraState, Envelope, Heartbeat, LineTotals
 from countline.service import Stop
 from edge import agent, recount
@@ -78,6 +78,18 @@ def test_a_full_outbox_is_told_and_what_it_could_not_take(tmp_path: Path, caplog
         assert crossings(run(outbox)) == 0
     lost = [record.fields["crossings"] for record in caplog.records if "is lost" in record.getMessage()]  # type: ignore[attr-defined]
     assert lost == [truth]
+
+
+def test_a_class_that_a_made_up_scene_does_not_have_ends_the_agent_with_a_sentence(tmp_path: Path):
+    """A typo in the classes would silently count nothing, for ever."""
+    camera = CameraSettings("square", "synthetic:", classes=["persn"])
+    with (
+        closing(Outbox(tmp_path / "outbox.sqlite", "site", "box", SystemClock(), 1_000_000)) as outbox,
+        pytest.raises(
+            UsageError, match="camera 'square' plays, synthetic:, has no class 'persn'; the nearest"
+        ),
+    ):
+        run_agent(camera, outbox, StopsAfter(1))
 
 
 def test_a_recording_that_has_ended_is_blind_and_says_why(tmp_path: Path, caplog: pytest.LogCaptureFixture):

@@ -1,5 +1,6 @@
 """Counting recordings with the whole pipeline, against truth that is known."""
 
+import re
 from pathlib import Path
 
 import cv2
@@ -178,3 +179,15 @@ def test_a_video_that_cannot_be_written_is_said_in_one_sentence(tmp_path: Path) 
     write_walk(tmp_path / "det.txt")
     with pytest.raises(UsageError, match="Cannot write the video"):
         recount(f"mot:{tmp_path / 'det.txt'}", tmp_path / "no" / "out.mp4", size=(500, 300), fps=10.0)
+
+
+@pytest.mark.parametrize("wanted", [["persn"], ["person", "unicorn"]])
+def test_a_class_that_ready_made_detections_do_not_have_is_refused(tmp_path: Path, wanted: list[str]) -> None:
+    """Nothing would ever be counted of it, and 0 looks like an answer."""
+    path = tmp_path / "det.txt"
+    write_walk(path)
+    with pytest.raises(
+        UsageError,
+        match=rf"mot:{re.escape(str(path))} has no class '{wanted[-1]}'; the nearest it has is 'person'\.$",
+    ):
+        recount(f"mot:{path}", size=(500, 300), classes=wanted)

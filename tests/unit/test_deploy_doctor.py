@@ -104,6 +104,27 @@ def test_a_second_backend(monkeypatch, code: str, state: str, said: str):
     assert said in found.found
 
 
+def test_a_class_that_the_model_does_not_have_is_told(tmp_path: Path):
+    """Before an agent fails over it; a camera that needs no model has no say in it."""
+    path = write_model(tmp_path / "mine.onnx", {"output0": np.zeros((1, 6, 84), dtype=np.float32)})
+    settings = DetectorSettings(model=str(path), class_names=["red", "blue"])
+    cameras = [
+        CameraSettings("a", "rtsp://192.0.2.1/", classes=["bleu"]),
+        CameraSettings("b", "synthetic:"),
+    ]
+    found = doctor.model(BoxSettings(detector=settings, cameras=cameras))
+    assert found == Finding(
+        "model", FAIL, "the model mine.onnx has no class 'bleu'; the nearest it has is 'blue'."
+    )
+
+
+def test_a_class_that_ready_made_detections_do_not_have_is_told():
+    """A made-up scene has people only."""
+    (found,) = doctor.look_at(CameraSettings("b", "synthetic:", classes=["persn"]))
+    assert (found.state, found.mend) == (FAIL, "")
+    assert found.found == "synthetic: has no class 'persn'; the nearest it has is 'person'."
+
+
 def test_what_runs_the_model_is_told(tmp_path: Path):
     """The layout, what it runs on, whether it was measured, and a fall-back that is visible."""
     path = write_model(tmp_path / "mine.onnx", {"output0": np.zeros((1, 6, 84), dtype=np.float32)})

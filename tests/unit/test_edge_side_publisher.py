@@ -11,8 +11,8 @@ from countline.clock import ManualClock
 from edge.act.showcase import Showcase
 from edge.act.world import World
 from edge.config import CameraSettings, EdgeSettings, LineSettings, places
+from edge.config.local import HomeAssistantSettings, LiveSettings
 from edge.count.counters import Counters, CountersPlan
-from edge.local_config import HomeAssistantSettings, LiveSettings
 from edge.outbox import Outbox
 from edge.publish import SideMessage
 from edge.side_publisher import MAX_MESSAGES, SidePublisher

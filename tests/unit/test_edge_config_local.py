@@ -10,7 +10,7 @@ from countline.config import parse
 from countline.errors import UsageError
 from deploy.config import BoxSettings, shown
 from edge.config import CameraSettings, LineSettings, ZoneSettings, places
-from edge.local_config import CounterSettings, counter_lines, times
+from edge.config.local import CounterSettings, counter_lines, times
 
 CAMERAS = """
 cameras:

@@ -1,0 +1,38 @@
+"""What a camera's `source` may be."""
+
+import re
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Annotated
+
+from msgspec import Meta
+
+LIVE_KINDS = frozenset({"stream", "usb", "gstreamer"})
+"""Kinds of sources that are cameras: they have no end, and their pictures are gone when nobody looks."""
+DETLOG = "detlog:"
+_MOT = "mot:"
+
+if TYPE_CHECKING:
+    Source = str
+else:
+    # In YAML a USB camera's number is a number. It is text from `CameraSettings.__post_init__` on, so code reads text.
+    Source = str | Annotated[int, Meta(ge=0)]
+
+
+def source_kind(source: str) -> str:
+    """Return "video", "stream", "usb", "gstreamer", "folder", "synthetic" or "detections" for a camera's source."""
+    if source.startswith("synthetic:"):
+        return "synthetic"
+    if source.startswith((_MOT, DETLOG)):
+        return "detections"
+    if source.startswith(("csi:", "gst:")):
+        return "gstreamer"
+    if re.match(r"(?i)(rtsp|rtsps|rtmp|http|https|udp|tcp)://", source):
+        return "stream"
+    if source.isdigit() or source.startswith("/dev/"):
+        return "usb"
+    return "folder" if not PurePath(source).suffix or source.endswith("/") else "video"
+
+
+def source_path(source: str) -> str:
+    """Return the file or folder that a source of recorded pictures or detections names."""
+    return source.removeprefix(_MOT).removeprefix(DETLOG)
