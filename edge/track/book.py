@@ -21,6 +21,9 @@ _Seen = tuple[int, float, float, float, float]
 """A `Sample` without its names: hundreds are made in a second, and few are looked at."""
 
 
+_NO_SPOTS = Spots.empty()
+
+
 class Past:
     """What one track has left behind.
 
@@ -203,7 +206,7 @@ class Book:
 def spots(settled: list[Places]) -> Spots:
     """Return all as one, in order of time."""
     if not settled:
-        return Spots.empty()
+        return _NO_SPOTS
     if len(settled) == 1:
         return Spots(*settled[0])
     at_ms = np.concatenate([places.at_ms for places in settled])

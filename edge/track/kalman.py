@@ -77,22 +77,15 @@ class KalmanBoxes:
         np.maximum(sizes, 1.0, out=sizes)
         self._state = later
 
-    def update(self, rows: NDArray[np.intp], seen: States, score: NDArray[np.float32]) -> None:
-        """Correct some boxes by what a detector saw.
+    def update(self, seen: States, doubt: Floats) -> None:
+        """Correct the boxes by what a detector saw.
 
         Args:
-            rows: Which boxes, shape (M,).
-            seen: What was seen, shape (M, 4).
-            score: How sure the detector is, shape (M,). A weak detection counts less: its noise is divided by its
-                score, which is at least 0.05.
+            seen: What was seen of each, shape (N, 4); any number of what was not.
+            doubt: By how much its noise is larger than that of a detection that is sure, shape (N,); infinite: not seen.
         """
-        position = self._state[0]
-        measured, noise = np.zeros_like(position), np.empty_like(position)
-        measured[rows] = seen
-        noise.fill(np.inf)
-        height = position[:, 3].take(rows)
-        noise[rows] = self._measurement * (height / np.maximum(score, 0.05))[:, None]
-        correct(self._state, measured, noise, self._state)
+        noise = self._measurement * (self._state[0, :, 3] * doubt)[:, None]
+        correct(self._state, seen, noise, self._state)
 
     def xyxy(self) -> Boxes:
         """Return the estimated boxes, float32, shape (N, 4)."""

@@ -71,8 +71,9 @@ def smoothed(predicted: Floats, filtered: Floats, dt_s: Floats) -> list[Floats]:
         For each frame the positions and velocities, shape (2, N, D).
     """
     steps = dt_s[:, None, None]
-    a, b, c = filtered[:-1, 2], filtered[:-1, 3], filtered[:-1, 4]
-    na, nb, nc = predicted[1:, 2], predicted[1:, 3], predicted[1:, 4]
+    # Contiguous, because that is faster to work with.
+    a, b, c = filtered[:-1, 2:].swapaxes(0, 1).copy()
+    na, nb, nc = predicted[1:, 2:].swapaxes(0, 1).copy()
     # Gain = filtered covariance x transition' x inverse of the predicted covariance; of all frames at once.
     determinant = na * nc - nb * nb
     ab, bc = a + b * steps, b + c * steps

@@ -100,6 +100,11 @@ class Settled(NamedTuple):
     height_px: Floats
 
 
+def doubt_of(score: float) -> float:
+    """Return by how much a detection's noise is larger than that of one that is sure: a weak one counts less."""
+    return 1 / max(score, 0.05)
+
+
 class SmootherBank:
     """The recent past of N objects. Rows keep their order; the caller knows which row is which object."""
 
@@ -137,45 +142,36 @@ class SmootherBank:
         """Say whether one of the rows where `mask`, shape (N,), is True was seen in a frame that is not settled."""
         return bool((self._seen[self._settled : len(self._times_ms)] & mask).any())
 
-    def feed(
-        self, at_ms: int, rows: NDArray[np.intp], xy: Floats, height_px: Floats, score: NDArray[np.float32]
-    ) -> None:
+    def feed(self, at_ms: int, xy: Floats, height_px: Floats, doubt: Floats) -> None:
         """Take one frame.
 
         Args:
             at_ms: When; later than the frame before.
-            rows: Which objects were seen, shape (M,).
-            xy: Middle of their boxes' lower edges, pixels, shape (M, 2).
-            height_px: Of the boxes, shape (M,).
-            score: How sure the detector is, shape (M,); a weak sample counts less.
+            xy: Middle of each object's box's lower edge, pixels, shape (N, 2); any number of one that was not seen.
+            height_px: Of the boxes, shape (N,), likewise.
+            doubt: By how much the box's noise is larger than that of one that is sure, shape (N,); infinite: not seen.
         """
         step_s = (at_ms - self._at_ms) / 1000
         self._noise = self._measurement * math.sqrt(1 + 2 * self._settings.correlation_s / max(step_s, 0.001))
         frame = self._next_frame(at_ms)
         predicted, filtered, seen = self._predicted[frame], self._filtered[frame], self._seen[frame]
         self._move(self._filtered[frame - 1], self._height_px, step_s, predicted)
+        np.less(doubt, np.inf, out=seen)
         # The scale of all noises: the box's height, which itself shakes.
-        before_px = self._height_px.take(rows)
-        now_px = before_px + (height_px - before_px) * 0.3
-        self._height_px[rows] = now_px
-        measured, noise = np.zeros((len(self), 2)), np.empty((len(self), 2))
-        noise.fill(np.inf)
-        measured[rows] = xy
-        noise[rows] = (np.maximum(now_px, 1.0) / np.maximum(score, 0.05))[:, None] * self._noise
-        correct(predicted, measured, noise, filtered)
-        seen.fill(False)
-        seen[rows] = True
+        np.add(self._height_px, (height_px - self._height_px) * 0.3, out=self._height_px, where=seen)
+        noise = (np.maximum(self._height_px, 1.0) * doubt)[:, None] * self._noise
+        correct(predicted, xy, noise, filtered)
         self._heights_px[frame] = self._height_px
-        self._seen_ms[rows] = at_ms
+        np.copyto(self._seen_ms, at_ms, where=seen)
         np.copyto(self._seen_state, filtered, where=seen[:, None])
 
-    def add(self, xy: Floats, height_px: Floats, score: NDArray[np.float32]) -> None:
+    def add(self, xy: Floats, height_px: Floats, doubt: Floats) -> None:
         """Add objects that the frame just fed has shown for the first time, shapes (M, 2), (M,), (M,), at the end."""
         scale = np.maximum(1.0, height_px)[:, None]
         newest, n = len(self._times_ms) - 1, len(self)
         state = np.zeros((5, len(xy), 2))
         state[0] = xy
-        state[2] = (scale / np.maximum(score, 0.05)[:, None] * self._noise) ** 2
+        state[2] = (scale * doubt[:, None] * self._noise) ** 2
         state[4] = (self._settings.first_speed * scale) ** 2
         # Before they were seen they have no past: a prediction that nothing is gained from.
         unknown = np.zeros((5, 1, 1))
@@ -221,7 +217,7 @@ class SmootherBank:
             sample = seen.get(time_ms)
             if sample is not None:
                 height += (sample.height_px - height) * 0.3
-                noise = max(1.0, height) / max(sample.score, 0.05) * self._noise
+                noise = max(1.0, height) * doubt_of(sample.score) * self._noise
                 correct(before, np.array([[sample.x, sample.y]]), noise[None], after)
                 state = after
                 self._seen_state[:, row] = state[:, 0]

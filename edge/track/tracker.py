@@ -203,16 +203,19 @@ class Tracker:
     def _take(self, frame: _Frame) -> None:
         """Take note of the tracks that are seen."""
         rows, columns = np.array(frame.rows, dtype=np.intp), np.array(frame.columns, dtype=np.intp)
-        seen, score = frame.states.take(columns, axis=0), frame.score.take(columns)
-        if len(rows):
-            detections = frame.detections
-            self._boxes.update(rows, seen, score)
-            self._book.see(
-                rows, frame.at_ms, detections.score.take(columns), detections.class_id.take(columns), score
-            )
+        detections, score = frame.detections, frame.score.take(columns)
+        seen = frame.states.take(columns, axis=0)
+        all_seen, doubt = np.zeros((len(self._book), 4)), np.empty(len(self._book))
+        all_seen[rows] = seen
+        doubt.fill(np.inf)
+        doubt[rows] = _doubt(score)
+        self._boxes.update(all_seen, doubt)
+        self._book.see(
+            rows, frame.at_ms, detections.score.take(columns), detections.class_id.take(columns), score
+        )
         if frame.at_ms == self._smoothers.newest_ms:
             return  # a clock that stands still: the first frame of a moment is the one that counts
-        self._smoothers.feed(frame.at_ms, rows, seen[:, :2], seen[:, 3], score)
+        self._smoothers.feed(frame.at_ms, all_seen[:, :2], all_seen[:, 3], doubt)
         self._book.remember(rows, frame.at_ms, seen, score)
 
     def _begin(self, frame: _Frame, candidates: Rows) -> None:
@@ -222,7 +225,7 @@ class Tracker:
         before = len(self._book)
         seen, score = frame.states[candidates], frame.detections.score[candidates]
         self._boxes.add(seen)
-        self._smoothers.add(seen[:, :2], seen[:, 3], score)
+        self._smoothers.add(seen[:, :2], seen[:, 3], _doubt(score))
         self._book.begin(frame.at_ms, score, frame.detections.class_id[candidates])
         self._book.remember(np.arange(before, len(self._book)), frame.at_ms, seen, score)
 
@@ -338,6 +341,11 @@ class Tracker:
         )
 
 
+def _doubt(score: Scores) -> NDArray[np.float64]:
+    """Return `doubt_of` many scores."""
+    return 1 / np.maximum(score, 0.05).astype(np.float64)
+
+
 def _match(
     frame: _Frame, boxes: Boxes, handicap: NDArray[np.float64], left: tuple[Rows, Rows], least_iou: float
 ) -> tuple[Rows, Rows]:
@@ -365,7 +373,15 @@ def _pick(frame: _Frame, tracks: Rows, candidates: Rows, pairs: Pairs) -> tuple[
     """Take note of pairs; return the tracks and the detections that are left."""
     if not pairs:
         return tracks, candidates
-    rows, columns = map(list, zip(*pairs, strict=True))
-    frame.rows += tracks[rows].tolist()
-    frame.columns += candidates[columns].tolist()
-    return np.delete(tracks, rows), np.delete(candidates, columns)
+    rows, columns = (list(indices) for indices in zip(*pairs, strict=True))
+    frame.rows += tracks.take(rows).tolist()
+    frame.columns += candidates.take(columns).tolist()
+    return _without(tracks, rows), _without(candidates, columns)
+
+
+def _without(rows: Rows, places: list[int]) -> Rows:
+    if len(places) == len(rows):
+        return rows[:0]
+    left = np.ones(len(rows), dtype=np.bool_)
+    left[places] = False
+    return rows[left]

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.track.smooth import MAX_FRAMES, Sample, SmootherBank, SmootherSettings
+from edge.track.smooth import MAX_FRAMES, Sample, SmootherBank, SmootherSettings, doubt_of
 
 samples = st.lists(
     st.tuples(st.integers(1, 400), st.floats(-50, 50), st.floats(-50, 50), st.floats(0.05, 1.0)),
@@ -15,8 +15,6 @@ samples = st.lists(
 )
 Rows = list[tuple[int, float, float, float]]
 Place = tuple[int, float, float]
-
-NOBODY = np.zeros(0, dtype=np.intp)
 
 
 class One:
@@ -31,14 +29,13 @@ class One:
         """Show the object in a frame; return what is settled by it."""
         n = 1 + self.others
         xy = np.array([(x + 1_000 * i, y) for i in range(n)])
-        heights, scores = np.full(n, height), np.full(n, score, dtype=np.float32)
+        heights, doubts = np.full(n, height), np.full(n, doubt_of(score))
         if self.is_new:
-            none = np.zeros((0, 2)), np.zeros(0), np.zeros(0, dtype=np.float32)
-            self.bank.feed(at_ms, NOBODY, *none)
-            self.bank.add(xy, heights, scores)
+            self.bank.feed(at_ms, np.zeros((0, 2)), np.zeros(0), np.zeros(0))
+            self.bank.add(xy, heights, doubts)
             self.is_new = False
         else:
-            self.bank.feed(at_ms, np.arange(n), xy, heights, scores)
+            self.bank.feed(at_ms, xy, heights, doubts)
         return self.settle(at_ms)
 
     def settle(self, now_ms: int | None) -> list[Place]:
