@@ -21,7 +21,9 @@ from edge.config import (
     EdgeSettings,
     LineSettings,
     PreviewSettings,
+    check_bounds,
     check_names,
+    check_port_number,
     check_unique,
     source_kind,
 )
@@ -100,6 +102,10 @@ class BoxBroker(Struct, frozen=True, forbid_unknown_fields=True):
     prefer: Literal["auto", "mosquitto", "embedded"] = "auto"
     port: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse what is no port."""
+        check_port_number(self.port)
+
 
 class BoxSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """All that `countline up` needs; `countline edge`, `gateway`, `worker` and `api` take their part of it.
@@ -151,6 +157,7 @@ class BoxSettings(Struct, frozen=True, forbid_unknown_fields=True):
         check_unique("camera", [camera.name for camera in self.cameras])
         if self.timezone:
             ApiSettings(store_path="", timezone=self.timezone)
+        check_bounds(self.heartbeat_s, self.outbox_max_mb)
         check_names(self.cameras, self.counters, self.rules)
 
 

@@ -1,6 +1,7 @@
 """Settings of an edge agent: its cameras, what is drawn on their pictures, its detector, what it does by itself."""
 
 from edge.config.agent import MAX_CAMERAS, EdgeSettings, PreviewSettings, check_names, places, zone_of
+from edge.config.bounds import check_bounds, check_port_number
 from edge.config.camera import CameraSettings, EvidenceSettings
 from edge.config.detector import Backend, DetectorSettings, ModelLayout, Provider
 from edge.config.shapes import (
@@ -34,7 +35,9 @@ __all__ = [
     "PreviewSettings",
     "Provider",
     "ZoneSettings",
+    "check_bounds",
     "check_names",
+    "check_port_number",
     "check_unique",
     "places",
     "source_kind",

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from countline.config import MqttSettings
 from countline.events import Name
+from edge.config.bounds import check_bounds, check_fps, check_port_number
 from edge.config.camera import CameraSettings
 from edge.config.detector import DetectorSettings
 from edge.config.local import (
@@ -48,7 +49,9 @@ class PreviewSettings(Struct, frozen=True, forbid_unknown_fields=True):
     max_width: int = 960
 
     def __post_init__(self) -> None:
-        """Refuse pictures too small to see anything on."""
+        """Refuse pictures too small to see anything on, and numbers that are no port and no rate."""
+        check_port_number(self.port)
+        check_fps("max_fps is", self.max_fps)
         if self.max_width < 64:
             raise ValueError(f"max_width {self.max_width} is too small, 64 or more are allowed")
 
@@ -94,6 +97,7 @@ class EdgeSettings(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"cameras has {len(self.cameras)} entries, 1 to {MAX_CAMERAS} are allowed")
         check_unique("camera", [camera.name for camera in self.cameras])
         zone_of(self.timezone)
+        check_bounds(self.heartbeat_s, self.outbox_max_mb)
         check_names(self.cameras, self.counters, self.rules)
 
 

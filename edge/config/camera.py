@@ -7,6 +7,7 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import force_setattr
 
 from countline.events import Label, Name
+from edge.config.bounds import check_fps
 from edge.config.shapes import (
     MAX_LINES,
     GateSettings,
@@ -19,6 +20,8 @@ from edge.config.shapes import (
     check_unique,
 )
 from edge.config.source import Source
+
+MAX_SIDE_PX = 32_768
 
 
 class EvidenceSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,6 +114,13 @@ class CameraSettings(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"camera {self.name!r} has no source")
         if self.transport != "auto" and not self.source.lower().startswith(("rtsp://", "rtsps://")):
             raise ValueError(f"camera {self.name!r} has a transport, which only rtsp:// has: leave it out")
+        what = f"camera {self.name!r}"
+        check_fps(f"{what} has fps", self.fps)
+        check_fps(f"{what} has max_fps", self.max_fps)
+        if self.size and not all(1 <= side <= MAX_SIDE_PX for side in self.size):
+            raise ValueError(
+                f"{what} has size {list(self.size)}: give width and height in pixels, 1 to {MAX_SIDE_PX}"
+            )
         if not self.classes:
             raise ValueError(f"camera {self.name!r} detects nothing: name at least one class, such as person")
         if len(self.lines) + len(self.zones) > MAX_LINES:
@@ -119,9 +129,9 @@ class CameraSettings(Struct, frozen=True, forbid_unknown_fields=True):
         check_unique("zone", [zone.name for zone in self.zones])
         check_gates(self.gates, [line.name for line in self.lines], od=self.od)
         check_person_height(self.person_height_m)
-        for what, shapes in (("line", self.lines), ("zone", self.zones)):
+        for kind, shapes in (("line", self.lines), ("zone", self.zones)):
             for shape in shapes:
-                self._check_classes(f"{what} {shape.name!r}", shape.classes)
+                self._check_classes(f"{kind} {shape.name!r}", shape.classes)
 
     def _check_classes(self, what: str, classes: list[Label]) -> None:
         """Refuse a class that the camera does not detect: it would silently count nothing."""

@@ -14,6 +14,8 @@ ModelLayout = Literal[
     "ultralytics-rtdetr", "ultralytics-rtdetr-list", "rfdetr",
 ]  # fmt: skip
 
+MAX_THREADS = 1_024
+
 
 class DetectorSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The detector.
@@ -52,6 +54,10 @@ class DetectorSettings(Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"{key} {value} is not between 0 and 1")
         if self.input_size and (min(self.input_size) < 32 or any(side % 32 for side in self.input_size)):
             raise ValueError(f"input_size {list(self.input_size)} must be multiples of 32")
+        if not 0 <= self.threads <= MAX_THREADS:
+            raise ValueError(
+                f"threads is {self.threads}, 1 to {MAX_THREADS} are allowed, or 0 to fit the machine"
+            )
         if self.precision != "f32" and self.backend != "openvino":
             raise ValueError(
                 f"precision {self.precision} goes with backend openvino, not with {self.backend}"

@@ -118,6 +118,12 @@ BAD = {
     "lines missing": (["count", "missing.mp4", "--lines", "missing.yaml"], "Cannot read"),
     "lines typo": (["count", "missing.mp4", "--lines", "typo.yaml"], "no such key"),
     "bad size": (["count", "mot:det.txt", "--size", "wide"], "is no picture size"),
+    "negative rate": (["count", "mot:det.txt", "--size", "9x9", "--fps", "-3"], "has fps -3, 0 to 1000"),
+    "no rate": (["count", "mot:det.txt", "--size", "9x9", "--fps", "nan"], "has fps nan, 0 to 1000"),
+    "unknown class": (
+        ["count", "mot:det.txt", "--size", "9x9", "--class", "persn"],
+        "has no class 'persn'; the nearest it has is 'person'",
+    ),
     "unknown model": (["count", "clip.mp4", "--model", "yolo12z"], "There is no model named 'yolo12z'"),
     "missing model": (["count", "clip.mp4", "--model", "./missing.onnx"], "There is no model file"),
     "bad confidence": (

@@ -187,3 +187,41 @@ def test_page_and_models_are_found():
     """A checkout finds what an installed package carries along."""
     assert (config.models_dir() / "yolo11n" / "model.toml").is_file()
     assert config.page_dir().name == "dashboard"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("cameras: [{name: a, source: a.mp4, fps: -3}]", "camera 'a' has fps -3, 0 to 1000 pictures"),
+        ("cameras: [{name: a, source: a.mp4, fps: .nan}]", "camera 'a' has fps nan, 0 to 1000 pictures"),
+        ("cameras: [{name: a, source: a.mp4, max_fps: -1}]", "camera 'a' has max_fps -1, 0 to 1000 pictures"),
+        ("cameras: [{name: a, source: a.mp4, max_fps: .inf}]", "camera 'a' has max_fps inf, 0 to 1000"),
+        ("cameras: [{name: a, source: 'mot:a', size: [0, 0]}]", r"camera 'a' has size \[0, 0\]: give width"),
+        ("cameras: [{name: a, source: '0', size: [640, -480]}]", "give width and height in pixels, 1 to"),
+        ("heartbeat_s: 0", "heartbeat_s is 0, 0.1 to 10 seconds are allowed"),
+        ("heartbeat_s: -1", "heartbeat_s is -1, 0.1 to 10 seconds are allowed"),
+        ("heartbeat_s: .nan", "heartbeat_s is nan, 0.1 to 10 seconds are allowed"),
+        ("outbox_max_mb: 0", "outbox_max_mb is 0, 1 to 1000000 are allowed"),
+        (
+            "detector: {threads: -4}",
+            "detector: threads is -4, 1 to 1024 are allowed, or 0 to fit the machine",
+        ),
+        ("preview: {port: 99999}", "preview: port 99999 is not a TCP port, 1 to 65535 are allowed"),
+        ("preview: {max_fps: .nan}", "preview: max_fps is nan, 0 to 1000 pictures per second are allowed"),
+        ("broker: {port: -1}", "broker: port -1 is not a TCP port"),
+    ],
+)
+def test_a_number_that_nothing_can_work_with_is_refused_at_once(text: str, sentence: str):
+    """An agent would fail over it again and again; one sentence says what is allowed."""
+    with pytest.raises(UsageError, match=sentence) as refused:
+        read(text)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_last_numbers_that_are_allowed_are_allowed():
+    """Bounds belong to what they bound."""
+    camera = "{name: a, source: a.mp4, fps: 1000, max_fps: 0.01, size: [1, 32768]}"
+    settings = read(
+        f"{{cameras: [{camera}], heartbeat_s: 10, outbox_max_mb: 1, preview: {{port: 65535}}, detector: {{threads: 1024}}}}"
+    )
+    assert (settings.heartbeat_s, settings.outbox_max_mb, settings.cameras[0].max_fps) == (10.0, 1, 0.01)
