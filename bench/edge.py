@@ -22,7 +22,7 @@ demo's video has a known truth; of another one fp32's counts are taken for it.
 import os
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -216,7 +216,7 @@ def measure_int8(bench: Bench, rows: list[Row]) -> dict[str, Any]:
     """Make integers of the model and compare them with fp32."""
     name = "one picture, onnxruntime INT8"
     if not is_installed("onnx"):
-        rows.append([name, "onnx is not installed", "", GOALS["int8"]])
+        rows.append((name, "onnx is not installed", "", GOALS["int8"]))
         return {}
     progress("INT8 ...")
     with tempfile.TemporaryDirectory() as folder:

@@ -24,6 +24,7 @@ from bench._report import arguments, progress, show
 from bench._truth import standard_lines
 from countline.clock import SystemClock
 from countline.config import MqttSettings
+from countline.errors import UsageError
 from countline.events import Heartbeat, LineTotals
 from countline.service import Stop
 from deploy.material import demo_video, model_file
@@ -91,7 +92,11 @@ def _say(sentence: str, _share: float | None = None) -> None:
 
 
 def watch_agent(video: Path, detector: DetectorSettings, cameras: int, seconds: float) -> dict[str, Any]:
-    """Return what an agent in a process of its own holds after some seconds of live video, and its peak, MB."""
+    """Return what an agent in a process of its own holds after some seconds of live video, and its peak, MB.
+
+    Raises:
+        UsageError: It ended by itself in that time.
+    """
     with tempfile.TemporaryDirectory() as folder:
         settings = EdgeSettings(
             site="bench",
@@ -109,6 +114,10 @@ def watch_agent(video: Path, detector: DetectorSettings, cameras: int, seconds: 
             process.stdin.write(msgspec.json.encode(settings) + b"\n")
             process.stdin.flush()
             time.sleep(seconds)
+            if process.poll() is not None:
+                raise UsageError(
+                    f"the agent ended by itself within {seconds:.0f} s: what it said stands above."
+                )
             held = _status(process.pid)
         finally:
             process.stdin.close()
