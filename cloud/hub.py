@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from cloud.measures import Measure
 from cloud.process import HeatChange
-from cloud.store.sqlite import PaneUpdate, Picture, Update
+from cloud.store.rows import PaneUpdate, Picture, Update
 from cloud.windows import ALL_CLASSES, CameraView, Liveness, PaneStatus
 from countline.events import Direction, GateShape, LineShape, ZoneShape
 

@@ -13,7 +13,7 @@ from cloud.api.live import LiveFeed
 from cloud.api.preview import PreviewProxy
 from cloud.api.server import OpenRequests, Server, StallLimits
 from cloud.config import ApiSettings, WorkerSettings
-from cloud.store.sqlite import StoreReader
+from cloud.store.reader import StoreReader
 from countline.backoff import Backoff
 from countline.clock import Clock, SystemClock
 from countline.errors import Unavailable, UsageError

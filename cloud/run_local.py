@@ -12,7 +12,9 @@ from pathlib import Path
 
 from cloud.config import WorkerSettings
 from cloud.process import DeadEntry, DeadMessage, Effects, LogEntry, Process
-from cloud.store.sqlite import Store, WorkerNote, lock
+from cloud.store.rows import WorkerNote
+from cloud.store.schema import lock
+from cloud.store.writer import Store
 from cloud.windows import WindowConfig
 from countline.backoff import Backoff
 from countline.clock import Clock, SystemClock

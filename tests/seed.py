@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cloud.process import LogEntry, Process
-from cloud.store.sqlite import Store, WorkerNote
+from cloud.store.rows import WorkerNote
+from cloud.store.writer import Store
 from cloud.windows import WindowConfig
 from countline.codec import encode
 from countline.eventlog import SCHEMA, append, connect

@@ -23,7 +23,7 @@ from cloud.api.problems import Problem
 from cloud.api.schemas import json_response
 from cloud.api.server import OpenRequests
 from cloud.config import ApiSettings
-from cloud.store.sqlite import StoreReader
+from cloud.store.reader import StoreReader
 from countline import __version__
 from countline.clock import Clock
 from countline.events import Name

@@ -12,7 +12,8 @@ from starlette.datastructures import QueryParams
 from cloud.api.problems import Problem
 from cloud.api.schemas import CountsBody, CoverageBody, SeriesBody
 from cloud.hub import local_midnight
-from cloud.store.sqlite import CountRow, CoverageRow, StoreReader
+from cloud.store.reader import StoreReader
+from cloud.store.rows import CountRow, CoverageRow
 from cloud.windows import CameraView, Liveness, PaneStatus, final_status
 
 # Buckets times series of one answer: about a megabyte of JSON.

@@ -2,7 +2,7 @@
 
 from cloud.api.live import LiveFeed
 from cloud.api.schemas import HealthBody, WorkerBody
-from cloud.store.sqlite import WorkerNote
+from cloud.store.rows import WorkerNote
 from cloud.windows import Liveness
 from countline import __version__
 

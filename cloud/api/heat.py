@@ -5,7 +5,8 @@ from starlette.datastructures import QueryParams
 from cloud.api.counts import time_range
 from cloud.api.problems import Problem
 from cloud.api.schemas import HeatLayerBody, HeatMapBody
-from cloud.store.sqlite import HEAT_STEP_MS, StoreReader
+from cloud.store.reader import StoreReader
+from cloud.store.rows import HEAT_STEP_MS
 
 _PARAMETERS = frozenset({"camera", "last", "from", "to"})
 # A year of hours; each may have a map per class.

@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from cloud.api.problems import Problem
 from cloud.config import ApiSettings
 from cloud.hub import PANES_MS, Hub
-from cloud.store.sqlite import StoreReader
+from cloud.store.reader import StoreReader
 from countline.backoff import Backoff
 from countline.clock import Clock
 from countline.errors import Unavailable

@@ -7,7 +7,8 @@ from starlette.datastructures import QueryParams
 from cloud.api.counts import time_range
 from cloud.api.problems import Problem
 from cloud.api.schemas import OccupancyBody, StaysBody, ZoneOccupancyBody
-from cloud.store.sqlite import StoreReader, ZoneSum
+from cloud.store.reader import StoreReader
+from cloud.store.rows import ZoneSum
 from cloud.windows import ALL_CLASSES
 
 _PARAMETERS = frozenset({"camera", "last", "from", "to"})

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import pytest
 import yaml
 
-from cloud.store.sqlite import StoreReader
+from cloud.store.reader import StoreReader
 from countline.codec import decode
 from countline.events import CountDelta, Envelope, LineCrossed
 from deploy.part import own_process

@@ -15,7 +15,8 @@ from cloud import main
 from cloud.config import ApiSettings, WorkerSettings
 from cloud.process import LogEntry, Process
 from cloud.run_local import Worker
-from cloud.store.sqlite import Store, WorkerNote
+from cloud.store.rows import WorkerNote
+from cloud.store.writer import Store
 from cloud.windows import WindowConfig
 from countline.clock import ManualClock, SystemClock
 from countline.errors import UsageError

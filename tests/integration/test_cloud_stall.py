@@ -15,7 +15,8 @@ import websockets
 
 from cloud.api.server import StallLimits
 from cloud.config import ApiSettings
-from cloud.store.sqlite import StoreReader, Update
+from cloud.store.reader import StoreReader
+from cloud.store.rows import Update
 from cloud.windows import CameraView
 from countline.clock import SystemClock
 from tests import seed

@@ -18,7 +18,10 @@ from cloud import run_local
 from cloud.config import WorkerSettings
 from cloud.process import Process
 from cloud.run_local import Worker
-from cloud.store.sqlite import MAX_REASONS, Store, StoreReader, WorkerNote, lock
+from cloud.store.reader import StoreReader
+from cloud.store.rows import WorkerNote
+from cloud.store.schema import lock
+from cloud.store.writer import MAX_REASONS, Store
 from cloud.windows import WindowConfig
 from countline import eventlog
 from countline.clock import ManualClock, SystemClock

@@ -13,10 +13,10 @@ from cloud.api.problems import Problem
 from cloud.hub import MAX_CHANGED, Hub, local_midnight
 from cloud.measures import Measure, MeasureCell
 from cloud.process import HeatChange
-from cloud.store.sqlite import PaneUpdate, Picture, Update
-from cloud.windows import CameraView, CountCell, PaneStatus, ZoneCell, ZoneTally
+from cloud.store.rows import PaneUpdate, Picture, Update
+from cloud.windows import CameraView, CountCell, CountersNow, PaneStatus, ZoneCell, ZoneTally
 from countline.clock import ManualClock
-from countline.events import Direction, GateShape, Heat, LineShape, ZoneCrowded
+from countline.events import CounterNow, Direction, GateShape, Heat, LineShape, LineTotals, ZoneCrowded
 from tests import seed
 
 NOW = seed.START_MS
@@ -101,6 +101,33 @@ def test_cloud_hub_tells_gates_entries_and_speeds_of_today(hub):
         (zone,) = message["zones"]
         assert (zone["today"]["entries"], zone["crowded_since_ms"]) == (4, NOW - 10_000)
         assert message["lines"][0]["mean_speed_m_s"] == 1.5
+
+
+def test_cloud_hub_tells_the_counters_that_a_device_said_last(hub):
+    """With its camera as a change, and as a list; where another camera tells them now, what the first one said is old."""
+    version = hub.version
+    shop = CounterNow("shop", 12, LineTotals(in_=120, out=108), NOW - 9_000)
+    now = msgspec.structs.replace(VIEW, counters=CountersNow(7, 40, NOW, [shop]))
+    old = CountersNow(7, 39, NOW + 5, [CounterNow("cellar", 1, LineTotals(in_=1, out=0), NOW)])
+    before = msgspec.structs.replace(VIEW, id="home/box/yard", camera="yard", counters=old)
+    hub.apply(5, Update([], [before, now]))
+    hub.flush()
+    cameras = {camera["camera"]: camera for camera in told(hub, version)["cameras"]}
+    assert cameras["entrance"]["counters"]["counters"] == [
+        {"counter": "shop", "value": 12, "totals": {"in": 120, "out": 108}, "since_ms": NOW - 9_000}
+    ]
+    assert [msgspec.to_builtins(counter) for counter in hub.counters()] == [
+        {
+            "site": "home",
+            "device": "box",
+            "counter": "shop",
+            "value": 12,
+            "in": 120,
+            "out": 108,
+            "since_ms": NOW - 9_000,
+            "at_ms": NOW,
+        }
+    ]
 
 
 def test_cloud_hub_shows_a_gate_before_anybody_passed_it(hub):

@@ -7,7 +7,9 @@ import pytest
 
 from cloud.measures import Measure
 from cloud.process import LogEntry, Process
-from cloud.store.sqlite import HEAT_STEP_MS, MeasureTotal, Store, StoreReader, WorkerNote
+from cloud.store.reader import StoreReader
+from cloud.store.rows import HEAT_STEP_MS, MeasureTotal, WorkerNote
+from cloud.store.writer import Store
 from cloud.windows import MAX_GATES, Refusal, WindowConfig
 from countline.events import (
     AnyEvent,
