@@ -29,7 +29,7 @@ from edge.frames import Detect, Frame, FrameSource, SourceInfo
 from edge.heartbeats import Heartbeats
 from edge.inspector import Inspector
 from edge.outbox_writer import OutboxWriter
-from edge.pipeline import CameraPlan, Pipeline
+from edge.pipeline import MAX_BOXES, CameraPlan, Pipeline
 from edge.preview import Preview
 from edge.scheduler import READ_TIMEOUT_S, Blind, Scheduler, Seen
 
@@ -38,6 +38,8 @@ OPEN_PATIENCE_S = 1.0
 # What a camera counts with goes out as one event, which must fit into a message of `publish.BATCH_BYTES`.
 MAX_CONFIGURED_BYTES = 100_000
 HAS_ENDED = "the recording has ended"
+# A model gone wild does so in each picture.
+_TELL_LEFT_OUT_EVERY_S = 60.0
 
 _log = Log("edge.agent")
 
@@ -80,6 +82,8 @@ class CameraAgent:
         self._class_names: tuple[str, ...] = ()
         self._recorder: Recorder | None = None
         self._inspector = Inspector(settings.name, settings.evidence)
+        self._left_out = 0
+        self._told_left_out_s = float("-inf")
 
     def run(self, stop: Stop) -> None:
         """Count until asked to stop. A recording that has ended is blind from then on, and says why.
@@ -102,6 +106,7 @@ class CameraAgent:
             reader.start()
             pipeline = Pipeline(plan)
             reached = self._count(pipeline, heartbeats, stop)
+            self._tell_left_out(pipeline, float("inf"))
             self._keep([*pipeline.finish(), *heartbeats.close()], pipeline.totals())
             if not stop.is_requested():
                 _log.warning(
@@ -187,11 +192,19 @@ class CameraAgent:
             if self._recorder:
                 found = self._recorder.keep(seen.frame.captured_at_ms, found)
             moments += pipeline.count(found, seen.frame.captured_at_ms)
+            self._tell_left_out(pipeline, self._clock.monotonic_s())
         self._inspector.has_tracks = pipeline.has_tracks
         moments += pipeline.nudged(is_nudged=self._inspector.is_nudged)
         moments += self._saw(seen.frame, heartbeats)
         self._keep(moments, pipeline.totals() if moments else None)
         self._show(seen.frame, pipeline.tracks)
+
+    def _tell_left_out(self, pipeline: Pipeline, now_s: float) -> None:
+        """Say at once that boxes are left out, and now and then how many more have been."""
+        new = pipeline.left_out - self._left_out
+        if new and now_s - self._told_left_out_s >= _TELL_LEFT_OUT_EVERY_S:
+            self._left_out, self._told_left_out_s = pipeline.left_out, now_s
+            warn_left_out(self.name, new)
 
     def _saw(self, frame: Frame, heartbeats: Heartbeats) -> list[Moment]:
         """Keep book of a frame that is counted."""
@@ -265,6 +278,15 @@ def _overlay(tracks: Tracks, class_names: Sequence[str]) -> list[_TrackBox]:
         )
         for row in np.flatnonzero(tracks.seen & tracks.confirmed)
     ]
+
+
+def warn_left_out(camera: str, boxes: int) -> None:
+    """Say that boxes were left out."""
+    _log.warning(
+        f"boxes are left out: their numbers are none, they have no area, or there were more than {MAX_BOXES} at once",
+        camera=camera,
+        boxes=boxes,
+    )
 
 
 def picking(class_names: Sequence[str], classes: Sequence[str]) -> Callable[[Detections], Detections]:

@@ -7,6 +7,7 @@ import numpy as np
 from countline.events import CameraConfigured, LineTotals
 from edge.arrays import Detections, Tracks
 from edge.count.doubts import Doubts
+from edge.count.line import DEAD_BAND
 from edge.count.measuring import Measuring
 from edge.count.rules import Moment, Rules
 from edge.frames import Detect, Frame
@@ -39,16 +40,29 @@ class Pipeline:
     """Counts one camera. Feed it frames in order of time."""
 
     def __init__(
-        self, plan: CameraPlan, detect: Detect | None = None, tracker: TrackerSettings | None = None
+        self,
+        plan: CameraPlan,
+        detect: Detect | None = None,
+        tracker: TrackerSettings | None = None,
+        *,
+        dead_band: float = DEAD_BAND,
     ) -> None:
-        """Take what to count, how to track, and how to detect if it is fed frames."""
+        """Take what to count, how to track, how to detect if it is fed frames, and how wide a line is in box heights."""
         self._detect = detect
         self._tracker = Tracker(tracker)
         configured = plan.configured
-        self._rules = Rules(configured.lines, configured.zones, plan.class_names, plan.totals, plan.measuring)
+        self._rules = Rules(
+            configured.lines,
+            configured.zones,
+            plan.class_names,
+            plan.totals,
+            plan.measuring,
+            dead_band=dead_band,
+        )
         self._doubts = Doubts(configured.lines, configured.width, configured.height)
         self._n_classes = len(plan.class_names)
         self._at_ms = 0
+        self._left_out = 0
         self.tracks: Tracks | None = None
 
     def feed(self, frame: Frame) -> list[Moment]:
@@ -65,13 +79,20 @@ class Pipeline:
         A frame whose clock has stepped back is taken as captured with the one before. Boxes that are none are left out.
         """
         self._at_ms = max(captured_at_ms, self._at_ms)
-        self.tracks = self._tracker.feed(usable(detections, self._n_classes), self._at_ms)
+        good = usable(detections, self._n_classes)
+        self._left_out += len(detections) - len(good)
+        self.tracks = self._tracker.feed(good, self._at_ms)
         return self._rules.feed(self.tracks, self._at_ms) + self._doubts.feed(self.tracks, self._at_ms)
 
     @property
     def has_tracks(self) -> bool:
         """Whether any track lives, confirmed or not."""
         return self.tracks is not None and len(self.tracks) > 0
+
+    @property
+    def left_out(self) -> int:
+        """How many boxes were none, or one too many; see `usable`."""
+        return self._left_out
 
     def finish(self) -> list[Moment]:
         """Settle what was seen, because no frame will come any more; return what that decides."""

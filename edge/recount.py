@@ -6,7 +6,7 @@ from pathlib import Path
 from countline.clock import Clock, SystemClock
 from countline.errors import UsageError
 from countline.events import CameraConfigured
-from edge.agent import detect_with
+from edge.agent import detect_with, warn_left_out
 from edge.capture import open_source
 from edge.capture.annotate import Annotator
 from edge.capture.heatmap import check_heatmap, write_heatmap
@@ -108,6 +108,8 @@ def _count(
                 annotator.write(frame, pipeline.tracks, class_names, totals)
             on_progress(tally.frames, info.frame_count)
         tally.add(pipeline.finish(), at_end=True)
+        if pipeline.left_out:
+            warn_left_out(source.name, pipeline.left_out)
     finally:
         if annotator:
             annotator.close()

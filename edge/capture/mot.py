@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from countline.errors import UsageError
+from countline.telemetry import Log
 from edge.arrays import Detections
 from edge.capture.player import Sight
 from edge.frames import SourceInfo
@@ -23,7 +24,13 @@ CLASS_NAMES = ("person",)
 # Three days at 25 frames a second; more is a number that slipped.
 MAX_FRAME = 7_000_000
 MAX_BYTES = 1_000_000_000
+# Far outside any picture, and still exact enough in float32 for a box to keep its area.
+MAX_PX = 1_000_000
+# Raw scores of a detector; whoever writes more has mixed up columns.
+MAX_CONF = 1e9
 _LOWEST = 0.1
+
+_log = Log("capture.mot")
 
 
 class MotReel:
@@ -83,6 +90,10 @@ def read_mot(path: Path) -> list[Detections]:
     xyxy = np.concatenate([rows[:, 1:3], rows[:, 1:3] + rows[:, 3:5]], axis=1).astype(np.float32)
     # float32 may swallow the width of a box far outside the picture.
     has_area = (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
+    if not has_area.all():
+        _log.warning(
+            "boxes of no width or height are left out", path=path, boxes=int((~has_area).sum()), of=len(rows)
+        )
     last = int(frames[-1])
     xyxy, score, frames = xyxy[has_area], score[has_area], frames[has_area]
     ends = np.searchsorted(frames, np.arange(1, last + 1), side="right").tolist()
@@ -123,6 +134,11 @@ def _row(line: str, path: Path, number: int) -> list[float]:
     row = [frame, left, top, width, height, conf]
     if not all(math.isfinite(value) for value in row):
         raise UsageError(f"{path}, line {number}: {line.strip()[:80]!r} holds a value that is not finite.")
+    if max(map(abs, row[1:5])) > MAX_PX or abs(conf) > MAX_CONF:
+        raise UsageError(
+            f"{path}, line {number}: {line.strip()[:80]!r} holds a number that no picture has: {MAX_PX} pixels are the most, "
+            f"and {MAX_CONF:.0f} for conf."
+        )
     if not (frame.is_integer() and 1 <= frame <= MAX_FRAME):
         raise UsageError(
             f"{path}, line {number}: {fields[0].strip()!r} is no frame number; they go from 1 to {MAX_FRAME}."

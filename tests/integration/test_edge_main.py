@@ -6,6 +6,7 @@ from contextlib import closing
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from countline.clock import SystemClock
@@ -15,6 +16,7 @@ from countline.events import CameraState, Envelope, Heartbeat, LineTotals
 from countline.service import Stop
 from edge import agent, recount
 from edge.agent import CameraAgent, Shared
+from edge.arrays import Detections
 from edge.capture import open_source
 from edge.config import CameraSettings, DetectorSettings, LineSettings
 from edge.frames import Frame, SourceInfo
@@ -90,6 +92,22 @@ def test_a_class_that_a_made_up_scene_does_not_have_ends_the_agent_with_a_senten
         ),
     ):
         run_agent(camera, outbox, StopsAfter(1))
+
+
+def test_boxes_that_are_none_are_left_out_and_said_now_and_then(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    """A model in half precision may return NaN in each picture: it is said at once, and how many there were in all."""
+    path = tmp_path / "det.txt"
+    path.write_text("".join(f"{frame},-1,{frame * 10},100,40,100,0.9\n" for frame in range(1, 11)))
+    broken = Detections(np.full((2, 4), np.nan, np.float32), np.ones(2, np.float32), np.zeros(2, np.int16))
+    monkeypatch.setattr(agent, "picking", lambda *_: lambda _found: broken)
+    caplog.set_level(logging.WARNING)
+    camera = CameraSettings("walk", f"mot:{path}", size=(500, 300), realtime=False)
+    with closing(Outbox(tmp_path / "outbox.sqlite", "site", "box", SystemClock(), 1_000_000)) as outbox:
+        run_agent(camera, outbox, StopsAfter(1))
+    said = [record.fields for record in caplog.records if "left out" in record.getMessage()]  # type: ignore[attr-defined]
+    assert said == [{"camera": "walk", "boxes": 2}, {"camera": "walk", "boxes": 18}]
 
 
 def test_a_recording_that_has_ended_is_blind_and_says_why(tmp_path: Path, caplog: pytest.LogCaptureFixture):

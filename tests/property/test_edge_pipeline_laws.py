@@ -79,6 +79,7 @@ def test_bad_boxes_change_no_count(noise: list[list]):
     pipeline.finish()
     totals = pipeline.totals()["l"]
     assert totals.in_ + totals.out == 1
+    assert pipeline.left_out == sum(map(len, noise))
 
 
 def test_thousands_of_boxes_leave_the_surest():

@@ -70,10 +70,14 @@ def test_confidence_keeps_its_order_and_lies_within_0_to_1(
     assert_allclose(read_mot(det)[0].score, share, rtol=1e-6)
 
 
-def test_box_without_area_is_dropped_but_its_frame_is_not(det: Path) -> None:
-    """A box of no width is no detection; the frame it stands in is delivered."""
+def test_box_without_area_is_dropped_but_its_frame_is_not(
+    det: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A box of no width is no detection, which is said once; the frame it stands in is delivered."""
     det.write_text("1,-1,1,2,3,4,0.9\n3,-1,1,2,0,4,0.9\n")
     assert [len(frame) for frame in read_mot(det)] == [1, 0, 0]
+    (said,) = caplog.records
+    assert said.fields == {"path": det, "boxes": 1, "of": 2}  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -86,6 +90,9 @@ def test_box_without_area_is_dropped_but_its_frame_is_not(det: Path) -> None:
         ("99999999,-1,1,2,3,4,0.9", "no frame number"),
         ("1,-1,nan,2,3,4,0.9", "not finite"),
         ("1,-1,1,2,3,4,inf", "not finite"),
+        ("1,-1,1e300,2,3,4,0.9", "a number that no picture has: 1000000 pixels are the most"),
+        ("1,-1,1,2,3,-1e300,0.9", "a number that no picture has"),
+        ("1,-1,1,2,3,4,-1e308", "1000000000 for conf"),
     ],
 )
 def test_malformed_line_is_named(det: Path, line: str, sentence: str) -> None:
