@@ -59,6 +59,8 @@ def read(payload: bytes) -> Adjust | Snapshot | Rejected:
             "a command is a `counter` with exactly one of set, offset and reset, or a `snapshot`", payload
         )
     reason, n = given[0]
+    if reason is CounterReason.SET and n < 0:
+        return _rejected(f"set is {n}, but nobody is less than 0 inside: set 0 or more", payload)
     return Adjust(command.counter, reason, n, command.id)
 
 
