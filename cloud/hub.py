@@ -17,7 +17,7 @@ from msgspec import Struct
 from cloud.measures import Measure
 from cloud.process import HeatChange
 from cloud.store.rows import PaneUpdate, Picture, Update
-from cloud.windows import ALL_CLASSES, CameraView, Liveness, PaneStatus
+from cloud.windows import ALL_CLASSES, CameraView, CountersNow, Liveness, PaneStatus
 from countline.events import Direction, GateShape, LineShape, ZoneShape
 
 LAST_MINUTE_MS = 60_000
@@ -78,6 +78,20 @@ class CameraBody(Struct, frozen=True, kw_only=True):
     coverage: float
     drifts: dict[str, Any] = {}
     doubts: dict[str, Any] = {}
+    counters: CountersNow | None = None
+
+
+class CounterBody(Struct, frozen=True):
+    """How many a counter says are inside, what it has counted since `since_ms`, and when it said so."""
+
+    site: str
+    device: str
+    counter: str
+    value: int
+    in_: int = msgspec.field(name="in")
+    out: int
+    since_ms: int
+    at_ms: int
 
 
 class LineBody(Struct, frozen=True):
@@ -356,6 +370,22 @@ class Hub:
     def gates(self) -> list[GateBody]:
         """Return all gates, and the pairs of origin-destination matrices that anybody passed."""
         return [self._gate(key) for key in self._measures if key[1] == Measure.GATE]
+
+    def counters(self) -> list[CounterBody]:
+        """Return the counters of all devices, as each said them last."""
+        newest: dict[tuple[str, str], CountersNow] = {}
+        for view in self._cameras.values():
+            said, key = view.counters, (view.site, view.device)
+            known = newest.get(key)
+            if said and (known is None or (known.epoch, known.seq) < (said.epoch, said.seq)):
+                newest[key] = said
+        return [
+            CounterBody(
+                *device, now.counter, now.value, now.totals.in_, now.totals.out, now.since_ms, said.at_ms
+            )
+            for device, said in sorted(newest.items())
+            for now in said.counters
+        ]
 
     # ---- details
 

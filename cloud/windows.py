@@ -28,6 +28,8 @@ from countline.events import (
     CameraConfigured,
     CameraState,
     CountDelta,
+    CounterNow,
+    CounterValues,
     Direction,
     Drift,
     EntryDelta,
@@ -201,6 +203,15 @@ class PaneChange(Struct, frozen=True):
     measures: tuple[MeasureCell, ...] = ()
 
 
+class CountersNow(Struct, frozen=True):
+    """A device's counters as it said them last; of two, the one with the greater `(epoch, seq)` is newer."""
+
+    epoch: int
+    seq: int
+    at_ms: int
+    counters: list[CounterNow]
+
+
 class CameraView(Struct, frozen=True, kw_only=True):
     """A camera's latest facts, for whoever shows it.
 
@@ -212,6 +223,7 @@ class CameraView(Struct, frozen=True, kw_only=True):
         drifts: The latest drift per metric.
         doubts: What stands against its lines now, by "LINE/REASON".
         crowded: The zones that are too full now, and what was said of that.
+        counters: Those of its device, if it is the camera with which they are told.
     """
 
     id: str
@@ -241,6 +253,7 @@ class CameraView(Struct, frozen=True, kw_only=True):
     drifts: dict[str, Drift] = {}
     doubts: dict[str, LineDoubt] = {}
     crowded: dict[str, ZoneCrowded] = {}
+    counters: CountersNow | None = None
 
 
 class ZoneNow(Struct, frozen=True):
@@ -536,6 +549,8 @@ class CameraWindows:
                 )
             case ZoneOccupancy() as event:
                 self._occupancy(event, at_ms, received_at_ms)
+            case CounterValues() as event:
+                self._count_inside(event, envelope)
             case _:
                 self._learn(envelope.event, at_ms)
 
@@ -552,6 +567,12 @@ class CameraWindows:
                 self._configure(event, at_ms)
             case _:
                 pass
+
+    def _count_inside(self, event: CounterValues, envelope: Envelope) -> None:
+        known = self._view.counters
+        if known is None or (known.epoch, known.seq) < (envelope.epoch, envelope.seq):
+            now = CountersNow(envelope.epoch, envelope.seq, envelope.at_ms, event.counters)
+            self._change_view(counters=now)
 
     def _doubt(self, event: LineDoubt, at_ms: int) -> None:
         if at_ms < self._configured_ms:
@@ -637,6 +658,8 @@ class CameraWindows:
             od=event.od,
             crowded={},
             doubts={},
+            # A started agent tells its counters again, if it has any left.
+            counters=None,
             state=Liveness.STARTING if at_ms > self._heartbeat_ms else self._view.state,
             reason="" if at_ms > self._heartbeat_ms else self._view.reason,
         )

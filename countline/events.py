@@ -489,6 +489,35 @@ class CounterChanged(Event, frozen=True, tag="counter_changed"):
     n: Positive = 1
 
 
+class CounterNow(Struct, frozen=True):
+    """One counter as it is.
+
+    Attributes:
+        counter: Its name, unique within its device.
+        value: How many are inside.
+        totals: Crossings that it has counted since `since_ms`, all classes together.
+        since_ms: When it was last reset, or first began.
+    """
+
+    counter: Name
+    value: Count
+    totals: LineTotals
+    since_ms: EpochMs
+
+
+class CounterValues(Event, frozen=True, tag="counter_values"):
+    """All counters of a device as they are at `Envelope.at_ms`: a state, which adds to nothing.
+
+    Sent after a change, about once a second at most, always with the same camera's name; of two the one with the greater
+    `(epoch, seq)` is right. A counter that is not among them is not there any more.
+
+    Attributes:
+        counters: All of them.
+    """
+
+    counters: Annotated[list[CounterNow], Meta(max_length=256)]
+
+
 AnyEvent = (
     LineCrossed
     | ZoneOccupancy
@@ -506,6 +535,7 @@ AnyEvent = (
     | LineDoubt
     | CameraConfigured
     | CounterChanged
+    | CounterValues
 )
 
 

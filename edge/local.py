@@ -14,7 +14,7 @@ from msgspec import structs
 
 from countline.clock import Clock
 from countline.errors import Rejected
-from countline.events import CameraConfigured, Heartbeat, LineCrossed
+from countline.events import CameraConfigured, CounterValues, Heartbeat, LineCrossed
 from countline.service import Stop
 from countline.telemetry import Log
 from countline.topics import PREFIX
@@ -34,6 +34,8 @@ from edge.side_publisher import SidePublisher
 
 # How often rules are looked at though nothing has happened, for those that say "for 20s" or "in the last 5m".
 LOOK_EVERY_S = 0.25
+# How often the counters' values are told at most.
+TELL_EVERY_S = 1.0
 # Commands that wait to be done; beyond that the oldest go.
 MAX_COMMANDS = 32
 _JOIN_S = 2.0
@@ -81,6 +83,8 @@ class Local:
             kept = structs.replace(kept, lines=lines)
         self._counters = Counters(counters_plan(settings, there), around.clock.now_ms(), kept)
         self._kept: CountersState | None = None
+        self._told: CounterValues | None = None
+        self._told_s = float("-inf")
         self._world = World([camera.name for camera in settings.cameras], asked(plans))
         self._engine = Engine(plans)
         self._actions = Actions(settings.rules, plans, self._say)
@@ -120,6 +124,8 @@ class Local:
             self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join(_JOIN_S)
+        # No camera counts any more, so this is how it stays until the next start.
+        self._settle()
         self._actions.close()
 
     # Called while events are being kept, by cameras' threads and, through `settle`, by ours.
@@ -131,6 +137,8 @@ class Local:
             self._world.feed(camera, moments)
             if changes or any(isinstance(event, LineCrossed | CameraConfigured) for _, event in moments):
                 self._kept = None
+            if any(isinstance(event, CameraConfigured) for _, event in moments):
+                self._told = None  # whoever reads begins anew with that camera
             self._has_news = True
             self._is_posted = False
             if not all(isinstance(event, Heartbeat) for _, event in moments):
@@ -141,7 +149,11 @@ class Local:
         return [*others, *changes, *beats] if changes else list(moments)
 
     def settle(self) -> tuple[str, list[Moment]]:
-        """Make the resets that are due and do what people have asked for; return how counters were put right by it."""
+        """Make the resets that are due and do what people have asked for.
+
+        Returns:
+            A camera and, to be kept with it, how counters were put right by this, and what they are if that is news.
+        """
         with self._changed:
             now_ms = self._clock.now_ms()
             due_ms = self._counters.next_tick_ms()
@@ -153,7 +165,16 @@ class Local:
                 self._kept = None
                 self._has_news = True
                 self._is_posted = False
-        return self._first_camera, changes
+            return self._first_camera, changes + self._news(now_ms)
+
+    def _news(self, now_ms: int) -> list[Moment]:
+        """Return the counters' values if they have changed and were not told just now; at the end in any case."""
+        values, now_s = self._counters.values(), self._clock.monotonic_s()
+        is_due = self._is_closing or now_s - self._told_s >= TELL_EVERY_S
+        if not values.counters or values == self._told or not is_due:
+            return []
+        self._told, self._told_s = values, now_s
+        return [(now_ms, values)]
 
     def state(self) -> CountersState | None:
         """Return the counters as they are to be kept; the same object if they have not changed."""

@@ -9,6 +9,7 @@ from countline.events import (
     AnyEvent,
     CountDelta,
     CounterChanged,
+    CounterValues,
     EntryDelta,
     Envelope,
     GateDelta,
@@ -36,6 +37,7 @@ _SAME: dict[type[AnyEvent], tuple[str, ...]] = {
     ZoneOccupancy: ("zone",),
     ZoneCrowded: ("zone",),
     CounterChanged: ("counter", "reason"),
+    CounterValues: (),
     LineDoubt: ("line", "reason"),
     Heartbeat: (),
 }
@@ -77,7 +79,7 @@ def fold(moments: Iterable[Moment]) -> list[Moment]:
 
     Crossings become one `CountDelta` per line, direction and class, entries one `EntryDelta` and visits one `VisitDelta` per
     zone and class, passages one `GateDelta` per gate, lines and class, heat-maps one per class, touching heartbeats one.
-    Of a zone's occupancy and crowding, and of a doubt, only the newest stays, and changes of a counter for one reason become one. What
+    Of a zone's occupancy and crowding, of a doubt and of the counters' values only the newest stays, and changes of a counter for one reason become one. What
     goes is detail in time. The rest, which is rare, is kept as it is.
     """
     folded: dict[tuple[str | int, ...], Moment] = {}

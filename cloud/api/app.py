@@ -109,6 +109,10 @@ def _add_state(app: FastAPI, context: Context) -> None:
     async def get_gates() -> Response:
         return json_response(cameras.gates(context.feed.hub))
 
+    @app.get("/v1/counters")
+    async def get_counters() -> Response:
+        return json_response(cameras.counters(context.feed.hub))
+
     @app.get("/v1/occupancy")
     async def get_occupancy(request: Request) -> Response:
         now_ms = context.clock.now_ms()

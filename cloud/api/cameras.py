@@ -3,6 +3,7 @@
 from cloud.api.schemas import (
     AccountBody,
     CamerasBody,
+    CountersBody,
     GapBody,
     GatesBody,
     LedgerBody,
@@ -26,6 +27,11 @@ def zones(hub: Hub) -> ZonesBody:
 def gates(hub: Hub) -> GatesBody:
     """Return all gates, and pairs of lines."""
     return GatesBody(hub.gates())
+
+
+def counters(hub: Hub) -> CountersBody:
+    """Return all counters."""
+    return CountersBody(hub.counters())
 
 
 def ledger(accounts: list[LedgerChange], unattributed: dict[str, int]) -> LedgerBody:

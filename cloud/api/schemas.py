@@ -4,7 +4,7 @@ import msgspec
 from msgspec import Struct
 from starlette.responses import Response
 
-from cloud.hub import CameraBody, GateBody, ZoneBody
+from cloud.hub import CameraBody, CounterBody, GateBody, ZoneBody
 
 
 class WorkerBody(Struct, frozen=True):
@@ -43,6 +43,12 @@ class GatesBody(Struct, frozen=True):
     """All gates and pairs of lines, with their passages of today."""
 
     gates: list[GateBody]
+
+
+class CountersBody(Struct, frozen=True):
+    """All counters of all devices."""
+
+    counters: list[CounterBody]
 
 
 class StaysBody(Struct, frozen=True):

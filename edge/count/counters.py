@@ -14,7 +14,9 @@ from msgspec import Struct, field
 from countline.events import (
     CameraConfigured,
     CounterChanged,
+    CounterNow,
     CounterReason,
+    CounterValues,
     Direction,
     LineCrossed,
     LineTotals,
@@ -205,6 +207,13 @@ class Counters:
             {camera: dict(lines) for camera, lines in self._lines.items()},
             {name: counter.state for name, counter in self._counters.items()},
             list(self._seen),
+        )
+
+    def values(self) -> CounterValues:
+        """Return all counters as they are now."""
+        states = ((name, counter.state) for name, counter in self._counters.items())
+        return CounterValues(
+            [CounterNow(name, state.value, state.tally.totals, state.since_ms) for name, state in states]
         )
 
     def counter(self, name: str) -> CounterState:

@@ -68,6 +68,9 @@ EVENTS: dict[str, ev.AnyEvent] = {
         1_700_000_000_000,
         cleared=True,
     ),
+    "counter_values": ev.CounterValues(
+        [ev.CounterNow("shop", 12, ev.LineTotals(in_=120, out=108), 1_699_913_600_000)]
+    ),
 }
 
 # What earlier versions wrote in other bytes: fields that came later were missing.

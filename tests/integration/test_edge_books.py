@@ -17,7 +17,16 @@ import msgspec
 from countline import codec
 from countline.clock import ManualClock
 from countline.config import MqttSettings
-from countline.events import CountDelta, CounterChanged, Direction, Envelope, LineCrossed, LineTotals
+from countline.events import (
+    CameraConfigured,
+    CountDelta,
+    CounterChanged,
+    CounterValues,
+    Direction,
+    Envelope,
+    LineCrossed,
+    LineTotals,
+)
 from edge.config import CameraSettings, EdgeSettings, LineSettings
 from edge.config.local import CounterSettings
 from edge.count.counters import CountersState
@@ -174,3 +183,46 @@ def test_a_reset_that_was_missed_is_made_at_the_start_and_kept(tmp_path: Path):
     assert at_ms == ms("2026-03-29T04:00")
     assert (change.before, change.value, change.totals.in_) == (3, 0, 3)
     assert value == 1
+
+
+def test_the_counters_values_are_told_once_a_second_at_most_and_at_the_end(tmp_path: Path):
+    """Ten crossings within a second are one word; a camera that begins has them told again; the last word is right."""
+    clock = ManualClock()
+    camera = CameraSettings("a", "synthetic:", [LineSettings("door", [(0, 0), (1, 1)])])
+    settings = EdgeSettings("s", "d", ".", [camera], counters=[CounterSettings("shop", ["door"])])
+    crossing = LineCrossed("door", Direction.IN, "person", 1, 0.9, LineTotals(in_=0, out=0))
+    configured = CameraConfigured(10, 10, "synthetic", [], [])
+    with closing(Outbox(tmp_path / "outbox.sqlite", "s", "d", clock, 1_000_000)) as outbox:
+        local = Local(
+            settings, Surroundings(outbox, Publisher(outbox, MqttSettings(), "s", "d", clock), clock)
+        )
+        writer = OutboxWriter(outbox, books=local)
+        local._settle = writer.settle  # as `start` does, without its thread
+
+        def then(event: CameraConfigured | LineCrossed | None, wait_ms: int) -> None:
+            clock.advance_ms(wait_ms)
+            if event:
+                writer.keep("a", [(clock.now_ms(), event)])
+            writer.settle()
+
+        then(None, 0)
+        for _ in range(10):
+            then(crossing, 90)
+        then(None, 200)
+        then(None, 5_000)
+        then(configured, 2_000)
+        then(crossing, 10)
+        local.close()
+        writer.close()
+        told = [
+            envelope.event
+            for envelope in map(codec.decode, (raw for _, raw in outbox.read_after(0, 100, 1_000_000)))
+            if isinstance(envelope, Envelope) and isinstance(envelope.event, CounterValues)
+        ]
+    assert [[(now.counter, now.value) for now in event.counters] for event in told] == [
+        [("shop", 0)],
+        [("shop", 10)],
+        [("shop", 10)],
+        [("shop", 11)],
+    ]
+    assert told[-1].counters[0].totals == LineTotals(in_=11, out=0)

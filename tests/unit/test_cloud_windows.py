@@ -7,11 +7,14 @@ from cloud.windows import ALL_CLASSES, CameraWindows, Liveness, PaneChange, Pane
 from countline.events import (
     CameraConfigured,
     CountDelta,
+    CounterNow,
+    CounterValues,
     Direction,
     Drift,
     Envelope,
     Heartbeat,
     LineDoubt,
+    LineTotals,
     VisitDelta,
     ZoneOccupancy,
     ZoneVisit,
@@ -215,3 +218,19 @@ def test_cloud_time_arithmetic():
     assert advance(100, 50, 1_000) == 100
     assert list(panes_between(5, 25, 10)) == [(0, 5, 10), (10, 10, 20), (20, 20, 25)]
     assert portion(10, (0, 3), (0, 1)) + portion(10, (0, 3), (1, 3)) == 10
+
+
+def test_cloud_the_newest_values_of_counters_stay_whatever_the_order_of_arrival(windows, device):
+    """They are told apart by place in the outbox, not by the device's clock; a camera that begins anew has none."""
+
+    def inside(value: int) -> Envelope:
+        return device.event(T0 - value, CounterValues([CounterNow("shop", value, LineTotals(9, 1), T0)]))
+
+    older, newer = inside(8), inside(7)
+    live(windows, newer, older)
+    told = windows.view().counters
+    assert told is not None
+    assert (told.seq, [now.value for now in told.counters]) == (newer.seq, [7])
+    assert CameraWindows.restore(CONFIG, windows.snapshot()).view().counters == told
+    live(windows, device.configured(T0 + 1))
+    assert windows.view().counters is None

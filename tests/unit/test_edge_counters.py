@@ -8,7 +8,9 @@ import pytest
 from countline.events import (
     CameraConfigured,
     CounterChanged,
+    CounterNow,
     CounterReason,
+    CounterValues,
     Direction,
     LineCrossed,
     LineShape,
@@ -138,3 +140,14 @@ def test_changes_that_wait_for_a_full_disk_become_one_of_each_kind():
         (NOON_MS + 499, CounterReason.CLAMPED, 0, 0, 500),
         (NOON_MS + 700, CounterReason.SET, 0, 9, 2),
     ]
+
+
+def test_of_values_that_wait_for_a_full_disk_the_newest_stays():
+    """They are a state: the one before the last says nothing that is still true."""
+    counters = Counters(PLAN, NOON_MS)
+    waiting = [(NOON_MS, counters.values())]
+    cross(counters, Direction.IN, n=3)
+    cross(counters, Direction.OUT)
+    waiting.append((NOON_MS + 900, counters.values()))
+    now = CounterNow("shop", 2, LineTotals(in_=3, out=1), NOON_MS)
+    assert fold(waiting) == [(NOON_MS + 900, CounterValues([now]))]
