@@ -78,7 +78,7 @@ def test_others_in_the_picture_change_nothing(rows: Rows) -> None:
         assert math.isclose(y, y_beside, rel_tol=1e-9)
 
 
-@given(st.lists(st.integers(20, 200), min_size=2, max_size=60), st.floats(-200, 200), st.floats(-200, 200))
+@given(st.lists(st.integers(20, 200), min_size=2, max_size=60), st.floats(-100, 100), st.floats(-100, 100))
 def test_someone_who_walks_straight_is_where_they_were_seen(steps: list[int], vx: float, vy: float) -> None:
     """A steady walk without noise is followed, except for the first moments, when the speed is not known yet."""
     one, at_ms, places, truth = One(), 0, [], {}
