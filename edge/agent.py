@@ -249,7 +249,7 @@ class CameraAgent:
             od=measured.od,
         )
         if self._shared.preview:
-            self._shared.preview.configure(settings.name, lines, zones)
+            self._shared.preview.configure(settings.name, lines, zones, (info.width, info.height))
         if len(encode_value(configured)) > MAX_CONFIGURED_BYTES:
             raise UsageError(
                 f"Camera {settings.name} has lines and zones of {len(encode_value(configured))} bytes, {MAX_CONFIGURED_BYTES} fit "

@@ -4,13 +4,15 @@
 of JSON, a newline and a JPEG; 204 if no frame came, 404 if there is no such camera.
 
 `GET /cameras/<camera>/snapshot?kind=blurred` answers with a single JPEG with lines and zones drawn on it, for drawing them;
-403 if `preview.snapshot` does not allow that kind.
+403 if `preview.snapshot` does not allow that kind. Of recorded detections, which have no pictures, the ground is grey. What is
+refused is answered with one sentence.
 
 The frame loop only swaps a reference. A picture is scaled and encoded when somebody asks for it, once for all who
 ask, in the thread of the one who asks first.
 """
 
 import contextlib
+import difflib
 import re
 import socket
 import socketserver
@@ -30,7 +32,7 @@ from countline.clock import Clock, SystemClock
 from countline.errors import UsageError
 from countline.events import LineShape, ZoneShape
 from countline.telemetry import Log
-from edge.capture.annotate import blurred, draw_shapes, faceless
+from edge.capture.annotate import blurred, draw_shapes, faceless, grey_ground
 from edge.config import PreviewSettings
 from edge.frames import Frame, Image
 
@@ -71,6 +73,8 @@ class _Shelf:
     encoding: threading.Lock = field(default_factory=threading.Lock)
     lines: Sequence[LineShape] = ()
     zones: Sequence[ZoneShape] = ()
+    size: tuple[int, int] = (0, 0)
+    has_pictures: bool = True
 
 
 class Preview:
@@ -103,6 +107,12 @@ class Preview:
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="preview", daemon=True
         )
         self._thread.start()
+        if settings.snapshot != "off":
+            _log.info(
+                "single pictures can be had on this machine",
+                at=f"http://{LOOPBACK}:{self.port}/cameras/{cameras[0]}/snapshot",
+                at_most=settings.snapshot,
+            )
 
     @property
     def is_shown(self) -> bool:
@@ -122,9 +132,10 @@ class Preview:
             frame: The frame; its picture must not be changed any more.
             tracks: What is drawn over it; neither.
         """
-        if frame.image is None:
-            return
         shelf = self._shelves[camera]
+        if frame.image is None:
+            shelf.has_pictures = False
+            return
         now_s = self._clock.monotonic_s()
         # A tenth of tolerance: 12 pictures a second at most 12 are 12, though their distances vary a little.
         if self._settings.max_fps > 0 and now_s - shelf.taken_at_s < 0.9 / self._settings.max_fps:
@@ -133,11 +144,17 @@ class Preview:
             shelf.frame, shelf.tracks, shelf.taken_at_s = frame, tracks, now_s
             self._changed.notify_all()
 
-    def configure(self, camera: str, lines: Sequence[LineShape], zones: Sequence[ZoneShape]) -> None:
-        """Take what is drawn on a camera's snapshots, in pixels of its picture."""
+    def configure(
+        self,
+        camera: str,
+        lines: Sequence[LineShape],
+        zones: Sequence[ZoneShape],
+        size: tuple[int, int] = (0, 0),
+    ) -> None:
+        """Take what is drawn on a camera's snapshots, in pixels of its picture, and how large that is: width, height."""
         with self._changed:
             shelf = self._shelves[camera]
-            shelf.lines, shelf.zones = lines, zones
+            shelf.lines, shelf.zones, shelf.size = lines, zones, size
 
     def may_show(self, kind: str) -> bool:
         """Say whether the settings allow a snapshot of this kind."""
@@ -151,16 +168,18 @@ class Preview:
             camera: Its name.
             kind: "blurred", "faceless" or "clear".
         """
-        if camera not in self._shelves:
-            return f"there is no camera {camera!r}"
         if not self.may_show(kind):
-            return f"a snapshot that is {kind} is not allowed: see preview.snapshot"
+            return self._not_allowed(kind)
+        if camera not in self._shelves:
+            return self.unknown(camera)
         with self._changed:
             shelf = self._shelves[camera]
             frame, tracks, lines, zones = shelf.frame, shelf.tracks, shelf.lines, shelf.zones
         if frame is None or frame.image is None:
-            return f"camera {camera!r} has not shown a picture yet"
-        if kind == "blurred":
+            if shelf.has_pictures or not all(shelf.size):
+                return f"camera {camera!r} has not shown a picture yet"
+            picture = grey_ground(shelf.size)
+        elif kind == "blurred":
             picture = blurred(frame.image)
         elif kind == "faceless":
             picture = faceless(frame.image, [_box(track) for track in tracks])
@@ -168,6 +187,18 @@ class Preview:
             picture = frame.image.copy()
         draw_shapes(picture, lines, zones)
         return _jpeg(picture, self._settings.max_width)
+
+    def _not_allowed(self, kind: str) -> str:
+        if kind not in KINDS:
+            return f"a snapshot is {', '.join(KINDS)}, not {kind[:40]!r}"
+        allowed = self._settings.snapshot
+        return f"a snapshot that is {kind} is not allowed, because preview.snapshot is {allowed}"
+
+    def unknown(self, camera: str) -> str:
+        """Return one sentence on a camera that is not there."""
+        near = difflib.get_close_matches(camera, self._shelves, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        return f"there is no camera {camera[:80]!r}: {hint}There is {', '.join(self._shelves)}"
 
     def newest(self, camera: str, after: int) -> bytes | None:
         """Wait for a frame newer than `after`; return its header line and its JPEG, or None if none came.
@@ -294,34 +325,39 @@ class _Handler(BaseHTTPRequestHandler):
         # A page from elsewhere may make its own name point to this machine; then it is not us that it asks for.
         host = self.headers.get("Host", "").rsplit(":", 1)[0] if self.headers.get("Host") else LOOPBACK
         if host not in _HOSTS:
-            return self._answer(403)
+            return self._refuse(403, "pictures are for this machine only: ask 127.0.0.1 or localhost")
         address = urlsplit(self.path)
         parts = address.path.strip("/").split("/")
         if len(parts) != 3 or parts[0] != "cameras":
-            return self._answer(404)
+            return self._refuse(404, "there is /cameras/CAMERA/snapshot and /cameras/CAMERA/preview")
         server = self.server
         assert isinstance(server, _Server)
         camera, query = unquote(parts[1]), parse_qs(address.query)
         if parts[2] == "snapshot":
             return self._snapshot(server.preview, camera, query.get("kind", ["blurred"])[-1])
-        if parts[2] != "preview" or not server.preview.is_shown:
-            return self._answer(404)
+        if parts[2] != "preview":
+            return self._refuse(404, "there is /cameras/CAMERA/snapshot and /cameras/CAMERA/preview")
+        if not server.preview.is_shown:
+            return self._refuse(404, "no picture is shown, because preview.enabled is false")
         return self._newest(server.preview, camera, query.get("after", ["-1"])[-1])
 
     def _newest(self, preview: Preview, camera: str, after: str) -> None:
         if not re.fullmatch(r"-?[0-9]{1,18}", after):
-            return self._answer(422)
+            return self._refuse(422, "after is the index of a picture, a whole number")
         try:
             body = preview.newest(camera, int(after))
         except KeyError:
-            return self._answer(404)
+            return self._refuse(404, preview.unknown(camera))
         return self._answer(204) if body is None else self._answer(200, body)
 
     def _snapshot(self, preview: Preview, camera: str, kind: str) -> None:
-        if not preview.may_show(kind):
-            return self._answer(403)
         picture = preview.snapshot(camera, kind)
-        return self._answer(404) if isinstance(picture, str) else self._answer(200, picture, "image/jpeg")
+        if isinstance(picture, str):
+            return self._refuse(404 if preview.may_show(kind) else 403, picture)
+        return self._answer(200, picture, "image/jpeg")
+
+    def _refuse(self, status: int, sentence: str) -> None:
+        self._answer(status, f"{sentence}.\n".encode(), "text/plain; charset=utf-8")
 
     def _answer(self, status: int, body: bytes = b"", content_type: str = "application/octet-stream") -> None:
         self.send_response(status)

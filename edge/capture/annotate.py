@@ -66,7 +66,7 @@ class Annotator:
             class_names: By class id.
             totals: Per line, (in, out).
         """
-        picture = _ground(self._size) if frame.image is None else frame.image.copy()
+        picture = grey_ground(self._size) if frame.image is None else frame.image.copy()
         for zone in self._zones:
             cv2.polylines(picture, [_as_array(zone.points)], isClosed=True, color=_ZONE, thickness=2)
         for row in range(len(tracks)):
@@ -172,7 +172,8 @@ def in_arrow(line: LineShape, length_px: float = 28.0) -> tuple[Point, Point]:
     return middle, (middle[0] + sign * across[0] * length_px, middle[1] + sign * across[1] * length_px)
 
 
-def _ground(size: tuple[int, int]) -> Image:
+def grey_ground(size: tuple[int, int]) -> Image:
+    """Return what stands for a picture where there are only detections; `size` is width and height."""
     return np.full((size[1], size[0], 3), 60, dtype=np.uint8)
 
 

@@ -14,6 +14,7 @@ from countline.clock import ManualClock
 from countline.errors import UsageError
 from countline.events import LineShape, ZoneShape
 from edge import preview as preview_module
+from edge.arrays import Detections
 from edge.capture.annotate import sides
 from edge.config import PreviewSettings
 from edge.frames import Frame
@@ -263,3 +264,55 @@ def test_a_snapshot_shows_no_more_than_the_settings_allow(allowed: str, kind: st
         assert get(served.port, "/cameras/door/preview")[0] == 404
     finally:
         served.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "sentence"),
+    [
+        (
+            "/cameras/door/snapshot?kind=clear",
+            403,
+            "a snapshot that is clear is not allowed, because preview.snapshot is blurred.",
+        ),
+        ("/cameras/door/snapshot?kind=naked", 403, "a snapshot is blurred, faceless, clear, not 'naked'."),
+        ("/cameras/dor/snapshot", 404, "there is no camera 'dor': did you mean 'door'? There is door, yard."),
+        ("/cameras/door/snapshot", 404, "camera 'door' has not shown a picture yet."),
+        ("/cameras/door/preview", 404, "no picture is shown, because preview.enabled is false."),
+        ("/", 404, "there is /cameras/CAMERA/snapshot and /cameras/CAMERA/preview."),
+    ],
+)
+def test_a_refusal_says_why(path: str, status: int, sentence: str) -> None:
+    """Whoever asks with curl sees one sentence and a new line."""
+    served = Preview(PreviewSettings(snapshot="blurred"), ["door", "yard"])
+    try:
+        assert get(served.port, path) == (status, f"{sentence}\n".encode())
+    finally:
+        served.close()
+
+
+def test_of_recorded_detections_the_ground_is_grey() -> None:
+    """There is no picture, but lines can be looked at all the same; before the first frame it is not known."""
+    served = Preview(PreviewSettings(snapshot="blurred", max_width=640), ["door"])
+    line = LineShape("in", [(100.0, 180.0), (500.0, 180.0)])
+    served.configure("door", [line], [], (640, 360))
+    try:
+        assert get(served.port, "/cameras/door/snapshot")[0] == 404
+        served.publish("door", Frame(0, 0, None, Detections.empty()), [])
+        status, body = get(served.port, "/cameras/door/snapshot")
+    finally:
+        served.close()
+    picture = cv2.imdecode(np.frombuffer(body, dtype=np.uint8), cv2.IMREAD_COLOR)
+    assert status == 200
+    assert picture is not None
+    assert picture.shape == (360, 640, 3)
+    assert picture[:100].std() < 3
+    assert picture[178:183, 150:250].max(axis=2).mean() > 150
+
+
+def test_where_single_pictures_can_be_had_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """Without a port in the settings nobody could know it."""
+    caplog.set_level("INFO")
+    served = Preview(PreviewSettings(snapshot="blurred"), ["door"])
+    served.close()
+    (said,) = [record.fields for record in caplog.records if "single pictures" in record.getMessage()]  # type: ignore[attr-defined]
+    assert said == {"at": f"http://127.0.0.1:{served.port}/cameras/door/snapshot", "at_most": "blurred"}
