@@ -11,6 +11,7 @@ from edge.agent import detect_with
 from edge.arrays import Detections
 from edge.capture import open_source
 from edge.config import CameraSettings, DetectorSettings, LineSettings
+from edge.count.line import DEAD_BAND
 from edge.count.rules import shapes
 from edge.detector import Detector
 from edge.pipeline import CameraPlan, Pipeline
@@ -49,11 +50,29 @@ class Take:
         return sum(map(sum, self.truth))
 
 
-def count_take(take: Take, tracker: TrackerSettings | None = None) -> Counts:
-    """Return in and out of each line, by Countline."""
+@dataclass(frozen=True)
+class Variant:
+    """How to count otherwise than Countline does.
+
+    Attributes:
+        tracker: Of the tracker; None: Countline's own.
+        dead_band: Of the lines, in box heights.
+    """
+
+    tracker: TrackerSettings | None = None
+    dead_band: float = DEAD_BAND
+
+
+AS_IT_IS = Variant()
+
+
+def count_take(take: Take, variant: Variant = AS_IT_IS) -> Counts:
+    """Return in and out of each line, by Countline or a variant of it."""
     lines, zones = shapes(take.name, take.lines, [], take.width, take.height)
     configured = CameraConfigured(take.width, take.height, "detections", lines, zones)
-    pipeline = Pipeline(CameraPlan(configured, take.class_names), tracker=tracker)
+    pipeline = Pipeline(
+        CameraPlan(configured, take.class_names), tracker=variant.tracker, dead_band=variant.dead_band
+    )
     for at_ms, seen in zip(take.times_ms, take.frames, strict=True):
         pipeline.count(seen, at_ms)
     pipeline.finish()

@@ -1,7 +1,7 @@
 """Whether the counts hold when the data are a little different, and what each idea of the counter is worth.
 
     python -m bench.robust --mot DIR             sequences and scenes, mirrored, rescaled, with frames left out, ...
-    python -m bench.robust --mot DIR --ablate    each idea of the tracker left out, one at a time
+    python -m bench.robust --mot DIR --ablate    each idea of tracker and lines left out, one at a time
 
 Sequences are those of `bench.counting`, by their public detections; scenes are those of `bench.scenes`, a fixed set.
 Without --mot it is the scenes alone. A setting that is best on one version of the data and worse on its mirror image
@@ -15,7 +15,7 @@ from pathlib import Path
 from bench._alter import ALTERATIONS
 from bench._detector import PUBLIC, YOLO11N
 from bench._report import arguments, progress, show
-from bench._run import Take, count_take, seen_in
+from bench._run import AS_IT_IS, Take, Variant, count_take, seen_in
 from bench._truth import standard_lines, wrong
 from bench.counting import Case, cases
 from bench.scenes import SCENARIOS, make
@@ -37,8 +37,9 @@ def _link(**changes: float) -> Change:
 # What an idea is, and the settings without it.
 ABLATIONS: dict[str, Change] = {
     "lost tracks are linked to new ones": _link(limit=0.0),
-    "both speeds are looked at": _link(speed=1e3),
-    "a new track is looked at for a second": lambda settings: replace(settings, decide_s=0.0),
+    "speeds before and after are compared": _link(speed=1e3),
+    # Less than `lost_s` is never waited: that others are lost must be known.
+    "a new track is looked at for a second, not 0.7 s": lambda settings: replace(settings, decide_s=0.0),
     "short tracks are linked too": lambda settings: replace(
         settings, link_hits=settings.confirm_hits, link_s=settings.confirm_s
     ),
@@ -48,13 +49,20 @@ ABLATIONS: dict[str, Change] = {
     "a new track reaches for its second box": lambda settings: replace(settings, first_reach=0.0),
     "lost tracks reach farther": lambda settings: replace(settings, reach=0.0),
     "weak detections go on with a track": lambda settings: replace(settings, weak_score=settings.sure_score),
-    "tracks are confirmed": lambda settings: replace(settings, confirm_hits=1, confirm_s=0.0),
+    "tracks are confirmed": lambda settings: replace(
+        settings, confirm_hits=1, confirm_s=0.0, link_hits=1, link_s=0.0
+    ),
     "confirmation takes time, not frames": lambda settings: replace(settings, confirm_s=0.0, link_s=0.0),
     "patience is at least a frame and a half": lambda settings: replace(settings, patience_frames=0.0),
     "positions are smoothed at all": _smoother(measurement_x=0.001, measurement_y=0.001, correlation_s=0.0),
     "positions wait for their future": _smoother(lag_s=0.0),
     "a box's errors last": _smoother(correlation_s=0.0, measurement_x=0.12, measurement_y=0.2),
 }
+VARIANTS = {
+    **{name: Variant(change(TrackerSettings())) for name, change in ABLATIONS.items()},
+    "a line has a dead band": Variant(dead_band=0.0),
+}
+"""What counts without an idea, by its name: those of the tracker, and of the lines."""
 # The alterations that an idea is judged on besides the sequences as they are.
 ABLATION_COPIES = ("every 2nd frame", "every 4th frame", "boxes off by 3 %", "10 % missing")
 SCENE_SECONDS = 30.0
@@ -84,9 +92,9 @@ def sequences(folder: Path) -> list[Take]:
     return takes
 
 
-def total(takes: Sequence[Take], settings: TrackerSettings | None = None) -> tuple[int, int]:
+def total(takes: Sequence[Take], variant: Variant = AS_IT_IS) -> tuple[int, int]:
     """Return the wrong and the true counts of all takes together."""
-    errors = sum(wrong(count_take(take, settings), take.truth) for take in takes)
+    errors = sum(wrong(count_take(take, variant), take.truth) for take in takes)
     return errors, sum(take.n_true for take in takes)
 
 
@@ -94,7 +102,7 @@ def main() -> None:
     """Judge other versions of the data, or of the counter."""
     parser = arguments("Counting error on altered data, or with ideas left out.")
     parser.add_argument("--mot", type=Path, help="folder of MOT sequences with det.txt")
-    parser.add_argument("--ablate", action="store_true", help="leave out each idea of the tracker")
+    parser.add_argument("--ablate", action="store_true", help="leave out each idea of tracker and lines")
     parser.add_argument("--no-scenes", action="store_true", help="leave out the made-up scenes")
     options = parser.parse_args()
     try:
@@ -130,10 +138,9 @@ def _ablated(groups: dict[str, list[Take]]) -> Results:
     if takes:
         copies = [ALTERATIONS[name](take) for name in ABLATION_COPIES for take in takes]
         groups = {**groups, "altered copies": copies}
-    for name, change in {"nothing": lambda settings: settings, **ABLATIONS}.items():
+    for name, variant in {"nothing": AS_IT_IS, **VARIANTS}.items():
         progress(f"without: {name} ...")
-        settings = change(TrackerSettings())
-        results[name] = _with_sum({group: total(takes, settings) for group, takes in groups.items()})
+        results[name] = _with_sum({group: total(takes, variant) for group, takes in groups.items()})
     return results
 
 

@@ -25,7 +25,7 @@ from edge.count.crowd import Crowding
 from edge.count.gate import Gates, Step
 from edge.count.geometry import Areas
 from edge.count.heat import HeatMap
-from edge.count.line import Crossing, LineCounters
+from edge.count.line import DEAD_BAND, Crossing, LineCounters
 from edge.count.measuring import Measuring, in_pixels
 from edge.count.path import Paths
 from edge.count.speed import REACH_MS, speed_m_s
@@ -99,6 +99,8 @@ class Rules:
         class_names: Sequence[str],
         totals: dict[str, LineTotals] | None = None,
         measuring: Measuring = _NOTHING,
+        *,
+        dead_band: float = DEAD_BAND,
     ) -> None:
         """Take the shapes in pixels.
 
@@ -109,12 +111,13 @@ class Rules:
             totals: Per line, where to go on counting from after a restart.
             measuring: What else is wanted: gates, speeds, a heat-map. Its picture's height must be there if a line or a zone
                 has limits of size.
+            dead_band: Of the lines, in box heights.
         """
         self._class_names = tuple(class_names)
         self._measuring = measuring
         has_limits = any(shape.min_height > 0 or shape.max_height < 1 for shape in (*lines, *zones))
         self._paths = Paths(keeps_places=has_limits or measuring.tells_speed)
-        self._lines = LineCounters(lines)
+        self._lines = LineCounters(lines, dead_band=dead_band)
         self._line_filters = {line.name: _Filter.of(line, measuring) for line in lines}
         self._zones = [
             (ZoneCounter(zone.name, zone.points), _Filter.of(zone, measuring), _crowding(zone))
