@@ -1,6 +1,7 @@
 // Countline's page: one live connection in, numbers and pictures out.
 
 import { CameraPanel } from "./camera.js";
+import { CountersPanel } from "./counters.js";
 import { byId, oncePerFrame, setHidden, setNumber, setText } from "./dom.js";
 import { clockTime, number, setTimezone, signed, since, timezone } from "./format.js";
 import { Live } from "./live.js";
@@ -13,6 +14,7 @@ const RELOADED_FOR = "countline-reloaded-for";
 const model = new Model();
 const panels = new Map();
 const zones = new ZonesPanel();
+const counters = new CountersPanel();
 let clockOffsetMs = 0;
 let version = null;
 let isNewConnection = true;
@@ -87,6 +89,7 @@ function render() {
   if (!model.hasSnapshot) return;
   renderHeader();
   renderCameras();
+  counters.render(model, nowMs());
   zones.render(model);
   trend.setLines(model);
 }
@@ -112,7 +115,7 @@ function renderCameras() {
   for (const [id, camera] of model.cameras) {
     let panel = panels.get(id);
     if (!panel) {
-      panel = new CameraPanel();
+      panel = new CameraPanel(ask);
       panels.set(id, panel);
       list.append(panel.root);
     }

@@ -2,7 +2,9 @@
 
 import { setHidden, setNumber, setText, stamp } from "./dom.js";
 import { decimal, number, share, since } from "./format.js";
+import { GateList } from "./gates.js";
 import { sidesInwards } from "./geometry.js";
+import { HeatMap } from "./heat.js";
 import { keyOf } from "./model.js";
 import { Picture } from "./picture.js";
 
@@ -13,13 +15,18 @@ const WHOLE_COVERAGE = 0.95;
 export class CameraPanel {
   #parts;
   #picture;
+  #heat;
+  #gates;
   #rows = new Map();
 
-  constructor() {
+  /** `ask` answers a path with JSON, or null if the server can't now. */
+  constructor(ask) {
     const { root, parts } = stamp("camera-template");
     this.root = root;
     this.#parts = parts;
-    this.#picture = new Picture({ canvas: parts.canvas, note: parts.note, frame: parts.frame });
+    this.#gates = new GateList(parts.gates);
+    this.#heat = new HeatMap({ button: parts.heat, note: parts["heat-note"], ask, onChange: () => this.#picture.repaint() });
+    this.#picture = new Picture({ canvas: parts.canvas, note: parts.note, frame: parts.frame, heat: this.#heat });
   }
 
   /** Shows what the model knows of the camera. */
@@ -31,7 +38,9 @@ export class CameraPanel {
     setText(parts["state-text"], stateText(camera, nowMs));
     setHidden(parts.synthetic, !camera.synthetic);
     this.#renderLines(camera, model);
+    this.#gates.render(camera, model);
     this.#renderHealth(camera);
+    this.#heat.update(camera);
     this.#picture.update(camera);
   }
 
@@ -42,6 +51,7 @@ export class CameraPanel {
 
   /** Removes the panel and all that works for it. */
   close() {
+    this.#heat.close();
     this.#picture.close();
     this.root.remove();
   }

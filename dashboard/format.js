@@ -41,8 +41,8 @@ export function share(part) {
 }
 
 /** Writes a time of day, with the weekday if it is more than half a day away. */
-export function since(ms, nowMs) {
-  return Math.abs(nowMs - ms) > 43_200_000 ? dayTime.format(ms) : seconds.format(ms);
+export function since(ms, nowMs, near = clockTime) {
+  return Math.abs(nowMs - ms) > 43_200_000 ? dayTime.format(ms) : near(ms);
 }
 
 /** Writes a duration in its largest fitting unit. */

@@ -7,6 +7,7 @@ export class Model {
     this.cameras = new Map();
     this.lines = new Map();
     this.zones = new Map();
+    this.gates = new Map();
     this.timezone = "UTC";
     this.hasSnapshot = false;
   }
@@ -28,6 +29,7 @@ export class Model {
       this.lines.set(keyOf(line.camera, line.line), line);
     }
     for (const zone of message.zones ?? []) this.zones.set(keyOf(zone.camera, zone.zone), zone);
+    for (const gate of message.gates ?? []) this.gates.set(gateKey(gate), gate);
     for (const camera of message.cameras ?? []) this.cameras.set(camera.id, camera);
     return { crossings, panes: message.panes ?? [] };
   }
@@ -42,14 +44,35 @@ export class Model {
     return sums;
   }
 
+  /**
+   * Lists the counters of all devices, as each device said them last.
+   * @returns {{key: string, camera: object, now: object}[]} With the camera that told it.
+   */
+  counters() {
+    const newest = new Map();
+    for (const camera of this.cameras.values()) {
+      if (!camera.counters) continue;
+      const device = keyOf(camera.site, camera.device);
+      const known = newest.get(device)?.counters;
+      if (!known || isNewer(camera.counters, known)) newest.set(device, camera);
+    }
+    return [...newest].flatMap(([device, camera]) =>
+      camera.counters.counters.map((now) => ({ key: keyOf(device, now.counter), camera, now })),
+    );
+  }
+
   #replace(snapshot) {
     this.hasSnapshot = true;
     this.timezone = snapshot.timezone;
     this.cameras = new Map(snapshot.cameras.map((camera) => [camera.id, camera]));
     this.lines = new Map(snapshot.lines.map((line) => [keyOf(line.camera, line.line), line]));
     this.zones = new Map(snapshot.zones.map((zone) => [keyOf(zone.camera, zone.zone), zone]));
+    this.gates = new Map((snapshot.gates ?? []).map((gate) => [gateKey(gate), gate]));
   }
 }
+
+const gateKey = (gate) => [gate.camera, gate.gate, gate.origin, gate.destination].join("\n");
+const isNewer = (one, other) => one.epoch > other.epoch || (one.epoch === other.epoch && one.seq > other.seq);
 
 // A count that shrank is a new day, not somebody walking backwards.
 function crossed(before, after) {

@@ -40,6 +40,7 @@ export class Picture {
   #canvas;
   #note;
   #frame;
+  #heat;
   #camera = null;
   #bitmap = null;
   #tracks = [];
@@ -55,10 +56,11 @@ export class Picture {
   #watcher;
   #wake = () => this.#run();
 
-  constructor({ canvas, note, frame }) {
+  constructor({ canvas, note, frame, heat }) {
     this.#canvas = canvas;
     this.#note = note;
     this.#frame = frame;
+    this.#heat = heat;
     this.#resizer = new ResizeObserver(() => this.#paintSoon());
     this.#resizer.observe(frame);
     this.#watcher = new IntersectionObserver(([entry]) => {
@@ -83,6 +85,11 @@ export class Picture {
   flash(line, direction) {
     this.#flashes.set(line, { direction, atMs: performance.now() });
     this.#canvas.dataset.lastFlash = `${line} ${direction}`;
+    this.#paintSoon();
+  }
+
+  /** Draws anew what lies over the picture. */
+  repaint() {
     this.#paintSoon();
   }
 
@@ -199,6 +206,7 @@ export class Picture {
       taken: [],
       unit: Math.max(0.85 * (rem() / 16), Math.min(2, box.width / 640)),
     };
+    this.#heat.draw(pen, view.width, view.height);
     for (const zone of this.#camera.zones) drawZone(pen, view, zone);
     const isFresh = performance.now() - this.#shownMs < OLD_AFTER_MS;
     if (isFresh) for (const track of this.#tracks) drawTrack(pen, view, track);

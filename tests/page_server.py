@@ -63,6 +63,8 @@ class Camera:
     height: int = 576
     synthetic: bool = False
     preview: bool = True
+    gates: Sequence[ev.GateShape] = ()
+    od: bool = False
     blind: str = ""
     is_silent: bool = False
     past_blind_min: tuple[int, int] | None = None
@@ -79,7 +81,16 @@ class Camera:
         kind = "synthetic" if self.synthetic else "video"
         shapes = list(self.lines), list(self.zones)
         return ev.CameraConfigured(
-            self.width, self.height, kind, *shapes, self.synthetic, "yolo11n", 7.0, self.preview
+            self.width,
+            self.height,
+            kind,
+            *shapes,
+            self.synthetic,
+            "yolo11n",
+            7.0,
+            self.preview,
+            list(self.gates),
+            self.od,
         )
 
     def crossed(self, line: str, direction: str) -> ev.LineCrossed:

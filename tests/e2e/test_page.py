@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, WebSocketRoute, expect
 
-from countline.events import LineDoubt
+from countline.events import (
+    CounterNow,
+    CounterValues,
+    GatePassed,
+    GateShape,
+    Heat,
+    LineDoubt,
+    LineTotals,
+)
 from tests.e2e.conftest import Visit
 from tests.page_server import PAGE, Camera, PageBox, drawn, now_ms
 
@@ -242,6 +250,92 @@ async def test_what_speaks_against_a_line_stands_at_the_line_until_it_is_cleared
     await expect(page.locator('[data-line="crossing"] .doubts')).to_be_hidden()
     box.send(plaza, now_ms(), LineDoubt("kerb", "ends", cleared=True))
     await expect(doubts).to_be_hidden()
+
+
+async def test_counters_say_how_many_are_inside(open_box: OpenBox, visit: Visit) -> None:
+    """One number with its name; it follows the newest word of the device, is told by the API too, and goes with its counter."""
+    box = open_box()
+    page = (await visit(box.url)).page
+    await is_live(page)
+    panel, plaza = page.locator("#counters"), box.cameras["plaza"]
+    await expect(panel).to_be_hidden()
+    shop = CounterNow("shop", 12, LineTotals(in_=120, out=108), now_ms() - 3_600_000)
+    box.send(plaza, now_ms(), CounterValues([shop]))
+    row = panel.locator('[data-counter="shop"]')
+    await expect(row.locator("h3")).to_have_text("shop")
+    await expect(row.locator('[data-part="value"]')).to_have_text("12")
+    await expect(row.locator('[data-part="about"]')).to_have_text(re.compile(r"^120 in, 108 out since \d"))
+    told = await (await page.request.get(f"{box.url}v1/counters")).json()
+    assert [(one["device"], one["counter"], one["value"]) for one in told["counters"]] == [
+        ("box", "shop", 12)
+    ]
+    box.send(plaza, now_ms(), CounterValues([CounterNow("yard", 3, LineTotals(in_=3, out=0), now_ms())]))
+    await expect(panel.locator('[data-counter="yard"] [data-part="value"]')).to_have_text("3")
+    await expect(row).to_have_count(0)
+
+
+async def test_gates_tell_how_many_went_from_line_to_line(open_box: OpenBox, visit: Visit) -> None:
+    """Under the lines of a camera that has gates, from zero on; a camera without any shows no list."""
+    through = GateShape("through", "crossing", "kerb")
+    box = open_box(Camera("plaza", gates=[through], od=True), Camera("yard"))
+    page = (await visit(box.url)).page
+    await is_live(page)
+    gates = page.locator('[data-camera="demo/box/plaza"] .gates')
+    gate = gates.locator('[data-gate="through"]')
+    await expect(gate.locator('[data-part="way"]')).to_have_text("crossing → kerb")
+    await expect(gate.locator('[data-part="n"]')).to_have_text("0")
+    await expect(gate.locator('[data-part="travel"]')).to_have_text("")
+    await expect(page.locator('[data-camera="demo/box/yard"] .gates')).to_be_hidden()
+    plaza = box.cameras["plaza"]
+    for track, travel_ms in enumerate((4_000, 6_000)):
+        box.send(plaza, now_ms(), GatePassed("through", "crossing", "kerb", "person", track, travel_ms))
+    box.send(plaza, now_ms(), GatePassed("", "kerb", "crossing", "person", 9, 60_000))
+    await expect(gate.locator('[data-part="n"]')).to_have_text("2")
+    await expect(gate.locator('[data-part="travel"]')).to_have_text(re.compile(r"^5[.,]0 s on average$"))
+    await expect(gates.locator('[data-gate="kerb/crossing"] [data-part="n"]')).to_have_text("1")
+    await page.reload()
+    await expect(gate.locator('[data-part="n"]')).to_have_text("2")
+
+
+async def test_heat_map_lies_over_the_picture_while_it_is_wanted(open_box: OpenBox, visit: Visit) -> None:
+    """The cell where somebody was takes colour, its neighbours do not; pressed again, it is gone."""
+    box = open_box(Camera("plaza", lines=[], zones=[], preview=False))
+    visitor = await visit(box.url)
+    visitor.forgiven = ("willReadFrequently",)  # this test reads pixels, the page does not
+    page = visitor.page
+    await is_live(page)
+    button, note = page.get_by_role("button", name="Heat-map"), page.locator('[data-part="heat-note"]')
+    await button.click()
+    await expect(note).to_have_text("No heat-map of the last 24 h yet")
+    await button.click()
+    await expect(note).to_have_text("")
+    sent_ms = now_ms()
+    heat = Heat("person", sent_ms - 1_000, 4, 4, [5], [1_000])
+    box.send(box.cameras["plaza"], sent_ms, heat)
+    colour = (
+        "(c, [x, y]) => { const [r, g, b] = c.getContext('2d')"
+        ".getImageData(c.width * x, c.height * y, 1, 1).data; return r - b; }"
+    )
+    canvas = page.locator(".camera canvas")
+    assert abs(await canvas.evaluate(colour, [0.36, 0.36])) < 40
+    for _ in range(50):  # until the worker has taken it
+        answer = await (await page.request.get(f"{box.url}v1/heat?last=24h&camera=demo/box/plaza")).json()
+        if answer["classes"]:
+            break
+        await page.wait_for_timeout(100)
+    await button.click()
+    await expect(note).to_have_text("Where anybody was, last 24 h")
+    await expect(button).to_have_attribute("aria-pressed", "true")
+    await page.evaluate(
+        "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )
+    assert await canvas.evaluate(colour, [0.36, 0.36]) > 80
+    assert abs(await canvas.evaluate(colour, [0.64, 0.36])) < 40
+    await button.click()
+    await page.evaluate(
+        "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )
+    assert abs(await canvas.evaluate(colour, [0.36, 0.36])) < 40
 
 
 async def test_made_up_scenes_and_absent_pictures_are_said(open_box: OpenBox, visit: Visit) -> None:
