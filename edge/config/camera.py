@@ -19,7 +19,7 @@ from edge.config.shapes import (
     check_person_height,
     check_unique,
 )
-from edge.config.source import Source
+from edge.config.source import Source, check_scheme
 
 MAX_SIDE_PX = 32_768
 
@@ -112,6 +112,10 @@ class CameraSettings(Struct, frozen=True, forbid_unknown_fields=True):
         force_setattr(self, "source", str(self.source))
         if not self.source:
             raise ValueError(f"camera {self.name!r} has no source")
+        try:
+            check_scheme(self.source)
+        except ValueError as error:
+            raise ValueError(f"camera {self.name!r}: {error}") from error
         if self.transport != "auto" and not self.source.lower().startswith(("rtsp://", "rtsps://")):
             raise ValueError(f"camera {self.name!r} has a transport, which only rtsp:// has: leave it out")
         what = f"camera {self.name!r}"

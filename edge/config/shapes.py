@@ -73,6 +73,10 @@ class ZoneSettings(Struct, frozen=True, forbid_unknown_fields=True):
         """Refuse what is no area."""
         if not 3 <= len(self.points) <= 64:
             raise ValueError(f"zone {self.name!r} has {len(self.points)} points, 3 to 64 are allowed")
+        if _crosses_itself(self.points):
+            raise ValueError(
+                f"zone {self.name!r} has sides that cross: give its corners one after the other, around it"
+            )
         _check_heights(f"zone {self.name!r}", self.min_height, self.max_height)
         if not 0 <= self.overcrowded_after_s <= 86_400:
             raise ValueError(
@@ -177,6 +181,19 @@ def _check_heights(what: str, min_height: float, max_height: float) -> None:
             f"{what} counts boxes from min_height {min_height:g} to max_height {max_height:g}: give shares of the picture, "
             "0 to 1, the smaller one first"
         )
+
+
+def _crosses_itself(corners: list[Point]) -> bool:
+    """Say whether two sides of a polygon cross. Sides that only touch do not."""
+
+    def turn(a: Point, b: Point, c: Point) -> float:
+        return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
+    sides = list(zip(corners, corners[1:] + corners[:1], strict=True))
+    return any(
+        turn(a, b, c) * turn(a, b, d) < 0 and turn(c, d, a) * turn(c, d, b) < 0
+        for (a, b), (c, d) in itertools.combinations(sides, 2)
+    )
 
 
 def check_gates(gates: list[GateSettings], lines: list[str], *, od: bool) -> None:

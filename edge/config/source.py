@@ -1,5 +1,6 @@
 """What a camera's `source` may be."""
 
+import difflib
 import re
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,8 @@ LIVE_KINDS = frozenset({"stream", "usb", "gstreamer"})
 """Kinds of sources that are cameras: they have no end, and their pictures are gone when nobody looks."""
 DETLOG = "detlog:"
 _MOT = "mot:"
+_SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 if TYPE_CHECKING:
     Source = str
@@ -26,7 +29,7 @@ def source_kind(source: str) -> str:
         return "detections"
     if source.startswith(("csi:", "gst:")):
         return "gstreamer"
-    if re.match(r"(?i)(rtsp|rtsps|rtmp|http|https|udp|tcp)://", source):
+    if _scheme(source) in _SCHEMES:
         return "stream"
     if source.isdigit() or source.startswith("/dev/"):
         return "usb"
@@ -36,3 +39,17 @@ def source_kind(source: str) -> str:
 def source_path(source: str) -> str:
     """Return the file or folder that a source of recorded pictures or detections names."""
     return source.removeprefix(_MOT).removeprefix(DETLOG)
+
+
+def check_scheme(source: str) -> None:
+    """Raise ValueError if a source is an address of a kind that nothing here can reach."""
+    scheme = _scheme(source)
+    if scheme and scheme not in _SCHEMES:
+        near = difflib.get_close_matches(scheme, _SCHEMES, n=1)
+        hint = f"did you mean {near[0]}://?" if near else f"use {', '.join(f'{one}://' for one in _SCHEMES)}"
+        raise ValueError(f"the source begins with {scheme}://, which is no kind of address here: {hint}")
+
+
+def _scheme(source: str) -> str:
+    found = _SCHEME.match(source)
+    return found[1].lower() if found else ""

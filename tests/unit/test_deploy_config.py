@@ -198,6 +198,15 @@ def test_page_and_models_are_found():
         ("cameras: [{name: a, source: a.mp4, max_fps: .inf}]", "camera 'a' has max_fps inf, 0 to 1000"),
         ("cameras: [{name: a, source: 'mot:a', size: [0, 0]}]", r"camera 'a' has size \[0, 0\]: give width"),
         ("cameras: [{name: a, source: '0', size: [640, -480]}]", "give width and height in pixels, 1 to"),
+        (
+            "cameras: [{name: a, source: 'rstp://u:secret@192.0.2.1/'}]",
+            "camera 'a': the source begins with rstp://, which is no kind of address here: did you mean rtsp://",
+        ),
+        ("cameras: [{name: a, source: 'gopher://x'}]", "here: use rtsp://, rtsps://, rtmp://, http://"),
+        (
+            "cameras: [{name: a, source: '0', zones: [{name: z, points: [[0, 0], [1, 1], [1, 0], [0, 1]]}]}]",
+            "zone 'z' has sides that cross: give its corners one after the other",
+        ),
         ("heartbeat_s: 0", "heartbeat_s is 0, 0.1 to 10 seconds are allowed"),
         ("heartbeat_s: -1", "heartbeat_s is -1, 0.1 to 10 seconds are allowed"),
         ("heartbeat_s: .nan", "heartbeat_s is nan, 0.1 to 10 seconds are allowed"),
@@ -216,6 +225,23 @@ def test_a_number_that_nothing_can_work_with_is_refused_at_once(text: str, sente
     with pytest.raises(UsageError, match=sentence) as refused:
         read(text)
     assert "\n" not in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "source", ["RTSP://192.0.2.1/", "gst:filesrc location=x ! a://b", "csi:0", "a:b.mp4"]
+)
+def test_what_only_looks_like_an_address_is_no_unknown_one(source: str):
+    """A scheme in capitals is known, and a pipeline or a file may hold what it likes."""
+    assert read(f"cameras: [{{name: a, source: '{source}'}}]").cameras[0].source == source
+
+
+def test_a_zone_may_be_bent_and_touch_itself():
+    """Only sides that cross leave open what is inside."""
+    hooked = "[[0, 0], [4, 0], [4, 4], [2, 1], [0, 4]]"
+    pinched = "[[0, 0], [4, 0], [2, 2], [4, 4], [0, 4], [2, 2]]"
+    zones = f"[{{name: h, points: {hooked}}}, {{name: p, points: {pinched}}}]"
+    assert len(read(f"cameras: [{{name: a, source: '0', zones: {zones}}}]").cameras[0].zones) == 2
 
 
 def test_the_last_numbers_that_are_allowed_are_allowed():
