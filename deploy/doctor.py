@@ -6,6 +6,7 @@ driver) is tried in a process of its own: `python -m deploy.doctor PROBE ARGUMEN
 
 import contextlib
 import importlib
+import importlib.util
 import json
 import platform
 import shutil
@@ -97,6 +98,7 @@ def checks(settings: BoxSettings) -> Iterator[Finding]:
     yield opencv()
     for camera in settings.cameras:
         yield from look_at(camera)
+    yield from outputs(settings)
     yield disk(settings)
     yield broker(settings)
     yield clock()
@@ -277,6 +279,31 @@ def look_at(camera: CameraSettings) -> Iterator[Finding]:
     else:
         drawn = f"{len(camera.lines)} lines and {len(camera.zones)} zones"
         yield Finding(f"lines {camera.name}", OK, f"{drawn} lie inside the picture")
+
+
+def outputs(settings: BoxSettings) -> Iterator[Finding]:
+    """Can rules switch the outputs of the board that they name? Nothing is switched to find out."""
+    actions = [one.gpio for rule in settings.rules for one in [*rule.then, *rule.on_clear] if one.gpio]
+    if not actions:
+        return
+    if importlib.util.find_spec("gpiod") is None:
+        yield Finding(
+            "outputs",
+            FAIL,
+            "a rule switches an output of the board, and the package gpiod is not installed",
+            "pip install 'countline[gpio]', or take `gpio` out of the rule",
+        )
+        return
+    missing = sorted({action.chip for action in actions if not Path(action.chip).exists()})
+    if missing:
+        yield Finding(
+            "outputs",
+            FAIL,
+            f"a rule switches an output of {', '.join(missing)}, which is not there",
+            "`gpiodetect` lists the chips that are; set `chip` of the rule's `gpio` to one of them",
+        )
+    else:
+        yield Finding("outputs", OK, f"{len(actions)} of rules, through gpiod")
 
 
 def disk(settings: BoxSettings) -> Finding:

@@ -1,5 +1,6 @@
 """The doctor: each check alone, and what all together exit with."""
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ from countline.config import MqttSettings
 from deploy import doctor
 from deploy.config import BoxApi, BoxBroker, BoxSettings
 from deploy.doctor import FAIL, OK, WARN, Finding
-from edge.config import CameraSettings, DetectorSettings, LineSettings
+from edge.config import CameraSettings, DetectorSettings, LineSettings, ZoneSettings
+from edge.config.local import ActionSettings, GpioAction, RuleSettings
 from edge.detect.measured import Result, keep, new
 from tests.models import write_model
 
@@ -123,6 +125,27 @@ def test_a_class_that_ready_made_detections_do_not_have_is_told():
     (found,) = doctor.look_at(CameraSettings("b", "synthetic:", classes=["persn"]))
     assert (found.state, found.mend) == (FAIL, "")
     assert found.found == "synthetic: has no class 'persn'; the nearest it has is 'person'."
+
+
+@pytest.mark.parametrize(
+    ("is_installed", "said"), [(False, "gpiod is not installed"), (True, "is not there")]
+)
+def test_an_output_that_a_rule_cannot_switch_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_installed: bool, said: str
+):
+    """Before an agent fails over it: the package, then the chip. Without such a rule there is nothing to say."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: object() if is_installed else None)
+    output = ActionSettings(gpio=GpioAction(17, chip=str(tmp_path / "gpiochip9")))
+    rules = [RuleSettings("zone.z.count > 3", [output])]
+    zone = ZoneSettings("z", [(0, 0), (1, 0), (1, 1)])
+    settings = BoxSettings(cameras=[CameraSettings("a", "synthetic:", zones=[zone])], rules=rules)
+    (found,) = doctor.outputs(settings)
+    assert found.state == FAIL
+    assert said in found.found
+    assert found.mend
+    (tmp_path / "gpiochip9").touch()
+    assert [one.state for one in doctor.outputs(settings)] == [OK if is_installed else FAIL]
+    assert list(doctor.outputs(BoxSettings())) == []
 
 
 def test_what_runs_the_model_is_told(tmp_path: Path):
