@@ -89,11 +89,12 @@ def run_quantise(
     Raises:
         UsageError: Something is missing, or no way of quantising this model agrees with it.
     """
+    quantise.check_installed()
     camera = _camera(footage, console)
     settings = _with_model(settings, console)
     model = Path(settings.model)
     plain = msgspec.structs.replace(settings, backend="onnxruntime", precision="f32")
-    inputs = quantise.calibration(Detector(model, plain, footage.classes), camera)
+    inputs = quantise.calibration(Detector(model, plain, footage.classes), camera, footage.frames)
     # Made for one backend the other would run it slowly.
     kind = "int8" if backend == "onnxruntime" else f"int8-{backend}"
     target = model.with_name(f"{model.stem}.{kind}.onnx")

@@ -91,8 +91,20 @@ def quantise(
         _copy_metadata(onnx, model, target)
 
 
-def calibration(detector: Detector, camera: CameraSettings) -> list[dict[str, NDArray[np.generic]]]:
+def check_installed() -> None:
+    """Raise UsageError if what quantising needs is not installed: better before minutes of work than after."""
+    _libraries()
+
+
+def calibration(
+    detector: Detector, camera: CameraSettings, most: int = CALIBRATION_FRAMES
+) -> list[dict[str, NDArray[np.generic]]]:
     """Return what a model is given for frames from all over a recording.
+
+    Args:
+        detector: Whose inputs they are to be.
+        camera: The recording.
+        most: So many frames at most, and `CALIBRATION_FRAMES` in any case.
 
     Raises:
         UsageError: The recording cannot be read, or has no pictures.
@@ -100,9 +112,10 @@ def calibration(detector: Detector, camera: CameraSettings) -> list[dict[str, ND
     source = open_source(camera, SystemClock())
     try:
         info = source.open()
-        every = max(1, (info.frame_count or CALIBRATION_FRAMES) // CALIBRATION_FRAMES)
+        most = min(most, CALIBRATION_FRAMES)
+        every = max(1, (info.frame_count or most) // most)
         feeds: list[dict[str, NDArray[np.generic]]] = []
-        while len(feeds) < CALIBRATION_FRAMES and not source.is_finished:
+        while len(feeds) < most and not source.is_finished:
             frame = source.read(READ_TIMEOUT_S)
             if frame is not None and frame.image is not None and frame.index % every == 0:
                 feeds.append(detector.feeds(frame.image))

@@ -112,6 +112,23 @@ def test_what_comes_after_the_last_convolution_stays_in_float(model: Path) -> No
     assert sorted(set(kept_in_float(graph, keeps_last=True)) - set(kept)) == ["Conv_1"]
 
 
+def test_no_more_frames_are_calibrated_on_than_are_asked_for(
+    model: Path, footage: models.Footage, capsys
+) -> None:
+    """And the number that is said is the true one."""
+    few = models.Footage(footage.source, footage.classes, frames=12)
+    models.run_quantise(settings(model), few, "onnxruntime", terminal.messages(), as_json=True)
+    assert "with 12 frames." in capsys.readouterr().err
+
+
+def test_quantising_says_what_it_needs_before_anything_else(monkeypatch) -> None:
+    """Not even the footage is looked for."""
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    missing = models.Footage("missing.mp4")
+    with pytest.raises(UsageError, match="needs the package onnx: pip install 'countline"):
+        models.run_quantise(DetectorSettings(), missing, "onnxruntime", terminal.messages(), as_json=True)
+
+
 def test_export_says_what_it_needs(monkeypatch) -> None:
     """Without Ultralytics' package the way to it is named, with its licence."""
     monkeypatch.setitem(sys.modules, "ultralytics", None)
