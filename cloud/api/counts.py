@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -64,11 +64,7 @@ def parse(parameters: QueryParams, now_ms: int, zone: ZoneInfo, pane_ms: int) ->
     Raises:
         Problem: It makes no sense; the hint says what would.
     """
-    unknown = sorted(set(parameters) - _PARAMETERS)
-    if unknown:
-        raise Problem(
-            422, f"There is no parameter {unknown[0]!r}.", f"Allowed: {', '.join(sorted(_PARAMETERS))}."
-        )
+    check_known(parameters, _PARAMETERS)
     from_ms, to_ms = time_range(parameters, now_ms)
     interval_s = _interval(parameters, to_ms - from_ms, pane_ms)
     edges = _edges(from_ms, to_ms, interval_s, zone)
@@ -120,6 +116,29 @@ def answer(query: Query, reader: StoreReader, now_ms: int, timezone: str) -> Cou
 
 def _list(parameters: QueryParams, name: str) -> list[str]:
     return [part for value in parameters.getlist(name) for part in value.split(",") if part]
+
+
+def check_known(parameters: QueryParams, allowed: Collection[str]) -> None:
+    """Raise a Problem if a parameter is none: a typo must not be answered with something else."""
+    unknown = sorted(set(parameters) - set(allowed))
+    if unknown:
+        raise Problem(
+            422, f"There is no parameter {unknown[0]!r}.", f"Allowed: {', '.join(sorted(allowed))}."
+        )
+
+
+def one_camera(parameters: QueryParams, reader: StoreReader) -> tuple[str, int]:
+    """Read `camera`: return the name and the store's number of the one camera that is asked for.
+
+    Raises:
+        Problem: None is, or it is not there.
+        Unavailable: The store cannot be read now.
+    """
+    wanted = parameters.get("camera", "")
+    numbers = {view.id: no for no, view in reader.cameras().items()}
+    if wanted not in numbers:
+        raise Problem(422, f"There is no camera {wanted!r}.", "Give camera=; GET /v1/cameras lists them.")
+    return wanted, numbers[wanted]
 
 
 def time_range(parameters: QueryParams, now_ms: int) -> tuple[int, int]:

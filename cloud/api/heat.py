@@ -2,7 +2,7 @@
 
 from starlette.datastructures import QueryParams
 
-from cloud.api.counts import time_range
+from cloud.api.counts import check_known, one_camera, time_range
 from cloud.api.problems import Problem
 from cloud.api.schemas import HeatLayerBody, HeatMapBody
 from cloud.store.reader import StoreReader
@@ -20,21 +20,12 @@ def answer(parameters: QueryParams, reader: StoreReader, now_ms: int) -> HeatMap
         Problem: The question makes no sense.
         Unavailable: The store cannot be read now.
     """
-    unknown = sorted(set(parameters) - _PARAMETERS)
-    if unknown:
-        raise Problem(
-            422, f"There is no parameter {unknown[0]!r}.", f"Allowed: {', '.join(sorted(_PARAMETERS))}."
-        )
-    wanted = parameters.get("camera")
-    numbers = {view.id: no for no, view in reader.cameras().items()}
-    if wanted is None or wanted not in numbers:
-        raise Problem(
-            422, f"There is no camera {wanted or ''!r}.", "Give camera=; GET /v1/cameras lists them."
-        )
+    check_known(parameters, _PARAMETERS)
+    wanted, number = one_camera(parameters, reader)
     from_ms, to_ms = time_range(parameters, now_ms)
     from_ms -= from_ms % HEAT_STEP_MS
     to_ms += -to_ms % HEAT_STEP_MS
     if to_ms - from_ms > MAX_HOURS * HEAT_STEP_MS:
         raise Problem(422, "This is too much time for one map.", "Ask for a year at most.")
-    layers = reader.heat(numbers[wanted], from_ms, to_ms)
+    layers = reader.heat(number, from_ms, to_ms)
     return HeatMapBody(wanted, from_ms, to_ms, [HeatLayerBody(*layer) for layer in layers])

@@ -4,8 +4,7 @@ from collections.abc import Iterable
 
 from starlette.datastructures import QueryParams
 
-from cloud.api.counts import time_range
-from cloud.api.problems import Problem
+from cloud.api.counts import check_known, one_camera, time_range
 from cloud.api.schemas import OccupancyBody, StaysBody, ZoneOccupancyBody
 from cloud.store.reader import StoreReader
 from cloud.store.rows import ZoneSum
@@ -21,19 +20,10 @@ def answer(parameters: QueryParams, reader: StoreReader, now_ms: int) -> Occupan
         Problem: The question makes no sense.
         Unavailable: The store cannot be read now.
     """
-    unknown = sorted(set(parameters) - _PARAMETERS)
-    if unknown:
-        raise Problem(
-            422, f"There is no parameter {unknown[0]!r}.", f"Allowed: {', '.join(sorted(_PARAMETERS))}."
-        )
-    wanted = parameters.get("camera")
-    numbers = {view.id: no for no, view in reader.cameras().items()}
-    if wanted is None or wanted not in numbers:
-        raise Problem(
-            422, f"There is no camera {wanted or ''!r}.", "Give camera=; GET /v1/cameras lists them."
-        )
+    check_known(parameters, _PARAMETERS)
+    wanted, number = one_camera(parameters, reader)
     from_ms, to_ms = time_range(parameters, now_ms)
-    sums = reader.zone_sums(numbers[wanted], from_ms, to_ms)
+    sums = reader.zone_sums(number, from_ms, to_ms)
     return OccupancyBody(wanted, from_ms, to_ms, _zones(sums))
 
 
