@@ -2,6 +2,7 @@
 
     python -m bench.robust --mot DIR             sequences and scenes, mirrored, rescaled, with frames left out, ...
     python -m bench.robust --mot DIR --ablate    each idea of tracker and lines left out, one at a time
+    python -m bench.robust --mot DIR --cross-validate   settings chosen on all other sequences (`bench._cross`)
 
 Sequences are those of `bench.counting`, by their public detections; scenes are those of `bench.scenes`, a fixed set.
 Without --mot it is the scenes alone. A setting that is best on one version of the data and worse on its mirror image
@@ -9,10 +10,11 @@ was fitted to it.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from bench._alter import ALTERATIONS
+from bench._cross import DEFAULTS, GRID, folds, judge_variants, summed, wape
 from bench._detector import PUBLIC, YOLO11N
 from bench._report import arguments, progress, show
 from bench._run import AS_IT_IS, Take, Variant, count_take, seen_in
@@ -103,10 +105,20 @@ def main() -> None:
     parser = arguments("Counting error on altered data, or with ideas left out.")
     parser.add_argument("--mot", type=Path, help="folder of MOT sequences with det.txt")
     parser.add_argument("--ablate", action="store_true", help="leave out each idea of tracker and lines")
+    parser.add_argument(
+        "--cross-validate",
+        action="store_true",
+        help="judge each sequence by settings that were chosen on the others, in minutes",
+    )
     parser.add_argument("--no-scenes", action="store_true", help="leave out the made-up scenes")
     options = parser.parse_args()
+    if options.cross_validate and not options.mot:
+        parser.error("--cross-validate needs sequences: give their folder with --mot")
     try:
         groups = {take.name: [take] for take in sequences(options.mot)} if options.mot else {}
+        if options.cross_validate:
+            _cross_validate([take for takes in groups.values() for take in takes], as_json=options.json)
+            return
     except UsageError as error:
         raise SystemExit(f"error: {error}") from error
     if not options.no_scenes or not groups:
@@ -144,10 +156,38 @@ def _ablated(groups: dict[str, list[Take]]) -> Results:
     return results
 
 
+def _cross_validate(takes: Sequence[Take], *, as_json: bool) -> None:
+    found = folds(judge_variants(takes, ABLATION_COPIES, progress))
+    sums = {
+        "held_out": summed([fold.held_out for fold in found]),
+        "defaults": summed([fold.defaults for fold in found]),
+        "best": summed([fold.best for fold in found]),
+    }
+    rows = [
+        [fold.sequence, fold.chosen, _cell(*fold.held_out), _cell(*fold.defaults), _cell(*fold.best)]
+        for fold in found
+    ]
+    rows.append(["together", "", *(_cell(*errors) for errors in sums.values())])
+    show(
+        f"Wrong counts, and WAPE: the best of {len(GRID)} variants on all others, judged on what was left out",
+        ["left out", "chosen", "held out", DEFAULTS, "best on itself"],
+        rows,
+        {
+            "variants": list(GRID),
+            "folds": [asdict(fold) for fold in found],
+            "together": {
+                name: {"wrong": errors[0], "truth": errors[1], "wape": wape(errors)}
+                for name, errors in sums.items()
+            },
+        },
+        as_json=as_json,
+    )
+
+
 def _show(title: str, heading: str, results: Results, *, as_json: bool) -> None:
     rows = [[name, *(_cell(*pair) for pair in counts.values())] for name, counts in results.items()]
     told = [
-        {heading: name, "of": group, "wrong": errors, "truth": true, "wape": _wape(errors, true)}
+        {heading: name, "of": group, "wrong": errors, "truth": true, "wape": wape((errors, true))}
         for name, counts in results.items()
         for group, (errors, true) in counts.items()
     ]
@@ -167,12 +207,8 @@ def _with_sum(counts: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
 
 
 def _cell(errors: int, true: int) -> str:
-    wape = _wape(errors, true)
-    return f"{errors}/{true}" + ("" if wape is None else f" ({wape:.3f})")
-
-
-def _wape(errors: int, true: int) -> float | None:
-    return round(errors / true, 4) if true else None
+    share = wape((errors, true))
+    return f"{errors}/{true}" + ("" if share is None else f" ({share:.3f})")
 
 
 def _take(case: Case) -> Take:

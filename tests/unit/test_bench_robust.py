@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from bench import robust, simulate
+from bench import _cross, robust, simulate
 from bench._alter import ALTERATIONS, every, mirrored, missing, scaled, shaken
 from bench._detector import PERFECT
 from bench._run import Take, Variant, count_take
@@ -173,3 +173,48 @@ def test_the_simulator_table_has_all_rates_and_the_sums(monkeypatch, capsys):
         scene = make("sparse", fps, 1, 12)
         assert of_rate[0]["wrong"] == wrong(count_take(scene), scene.truth)
         assert of_rate[0]["truth"] == scene.n_true
+
+
+JUDGED = {
+    "the defaults": {"A": [(4, 10), (4, 10)], "B": [(4, 10), (4, 10)], "C": [(4, 10), (4, 10)]},
+    "fits A": {"A": [(0, 10), (0, 10)], "B": [(6, 10), (6, 10)], "C": [(6, 10), (6, 10)]},
+    "fits B's copy": {"A": [(4, 10), (4, 10)], "B": [(5, 10), (2, 10)], "C": [(4, 10), (4, 10)]},
+}
+
+
+def test_what_is_chosen_for_a_sequence_never_looks_at_it():
+    by_name = {fold.sequence: fold for fold in _cross.folds(JUDGED)}
+    # "fits A" would be perfect on A, and is the worst on all others.
+    assert by_name["A"].chosen == "fits B's copy"
+    assert (by_name["A"].held_out, by_name["A"].best) == ((4, 10), (0, 10))
+    # On A and C together it is the best, by what it gains on A: so it is chosen for B, and fails there.
+    assert (by_name["B"].chosen, by_name["B"].held_out, by_name["B"].best) == ("fits A", (6, 10), (4, 10))
+    assert [fold.defaults for fold in by_name.values()] == [(4, 10)] * 3
+
+
+def test_the_grid_changes_one_thing_at_a_time():
+    variants = [(variant.tracker or TrackerSettings(), variant.dead_band) for variant in _cross.GRID.values()]
+    assert variants[0] == (TrackerSettings(), DEAD_BAND)
+    assert len(set(map(str, variants))) == len(variants)
+
+
+def test_the_bench_cross_validates(monkeypatch, capsys):
+    grid = {name: _cross.GRID[name] for name in (_cross.DEFAULTS, "link limit 6")}
+    monkeypatch.setattr(_cross, "GRID", grid)
+    monkeypatch.setattr(robust, "ABLATION_COPIES", ("mirrored",))
+    monkeypatch.setattr(robust, "sequences", lambda _folder: [SMALL, PERFECT_SCENE])
+    monkeypatch.setattr(sys, "argv", ["bench.robust", "--mot", "DIR", "--cross-validate", "--json"])
+    robust.main()
+    told = json.loads(capsys.readouterr().out)
+    assert [fold["sequence"] for fold in told["folds"]] == [SMALL.name, PERFECT_SCENE.name]
+    assert told["together"]["defaults"]["truth"] == SMALL.n_true + PERFECT_SCENE.n_true
+    errors = sum(wrong(count_take(take), take.truth) for take in (SMALL, PERFECT_SCENE))
+    assert told["together"]["defaults"]["wrong"] == errors
+    assert told["together"]["best"]["wrong"] <= told["together"]["held_out"]["wrong"]
+
+
+def test_one_sequence_cannot_be_cross_validated(monkeypatch):
+    monkeypatch.setattr(robust, "sequences", lambda _folder: [SMALL])
+    monkeypatch.setattr(sys, "argv", ["bench.robust", "--mot", "DIR", "--cross-validate"])
+    with pytest.raises(SystemExit, match="two sequences or more"):
+        robust.main()
