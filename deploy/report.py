@@ -61,7 +61,7 @@ def _stays(tally: Tally, stays: StayTally) -> dict[str, Any]:
     occupancy = tally.occupancy(stays)
     return {
         "entries": stays.entries,
-        "visits": stays.visits,
+        "exits": stays.exits,
         "mean_dwell_ms": _rounded(stays.mean_dwell_ms, 1),
         "max": occupancy.max,
         "occupancy": {
@@ -154,7 +154,7 @@ def _zone_table(tally: Tally) -> Table:
 
 def _stay_cells(tally: Tally, stays: StayTally) -> list[str]:
     stay = "-" if stays.mean_dwell_ms is None else f"{stays.mean_dwell_ms / 1000:.1f} s"
-    return [f"{stays.entries}", f"{stays.visits}", stay, *_occupancy_cells(tally.occupancy(stays))]
+    return [f"{stays.entries}", f"{stays.exits}", stay, *_occupancy_cells(tally.occupancy(stays))]
 
 
 def _occupancy_cells(occupancy: Occupancy) -> list[str]:

@@ -81,15 +81,22 @@ class StayTally:
 
     Attributes:
         entries: Who came in, or was there when it was first seen.
-        visits: Stays that have ended.
-        dwell_sum_ms: Of those stays.
+        visits: Stays, those that only the recording's end has ended included.
+        still_there: How many of them that are.
+        dwell_sum_ms: Of all these stays.
         steps: Each change of the occupancy as (when, by how many).
     """
 
     entries: int = 0
     visits: int = 0
+    still_there: int = 0
     dwell_sum_ms: int = 0
     steps: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+
+    @property
+    def exits(self) -> int:
+        """Who has left: entries less exits is how many were inside at the end."""
+        return self.visits - self.still_there
 
     @property
     def mean_dwell_ms(self) -> float | None:
@@ -141,7 +148,9 @@ class ZoneTally:
         for stays in self._of(event.cls):
             stays.visits += 1
             stays.dwell_sum_ms += event.dwell_ms
-            if not is_there:
+            if is_there:
+                stays.still_there += 1
+            else:
                 stays.steps.append((at_ms, -1))
 
     def crowd(self, event: ZoneCrowded, at_ms: int) -> None:

@@ -105,7 +105,7 @@ def test_who_is_inside_when_a_recording_ends_has_not_left(tmp_path: Path) -> Non
     zone = ZoneSettings("middle", [(150, 0), (300, 0), (300, 300), (150, 300)])
     tally = recount(f"mot:{tmp_path / 'det.txt'}", size=(500, 300), fps=10.0, zones=[zone])
     stays = tally.zones[0].all
-    assert (stays.entries, stays.visits, tally.occupancy(stays).last) == (1, 1, 1)
+    assert (stays.entries, stays.visits, stays.exits, tally.occupancy(stays).last) == (1, 1, 0, 1)
 
 
 @pytest.mark.parametrize("name", ["x.gif", "no/x.png"])

@@ -50,7 +50,7 @@ def test_everything_is_told_per_class_in_json() -> None:
     )
     told = json.loads(as_json(tally))
     (zone,) = told["zones"]
-    assert (zone["entries"], zone["visits"], zone["mean_dwell_ms"]) == (2, 1, 5_000)
+    assert (zone["entries"], zone["exits"], zone["mean_dwell_ms"]) == (2, 1, 5_000)
     assert zone["occupancy"] == {"mean": 1.3, "max": 2, "min": 0, "last": 1}
     assert zone["classes"]["dog"]["occupancy"] == {"mean": 0.8, "max": 1, "min": 0, "last": 1}
     assert zone["crowded"] == {"n": 1, "seconds": 4.5}
@@ -86,3 +86,18 @@ def test_what_speaks_against_a_line_is_told_unless_it_was_cleared(capsys: pytest
     ]
     print_tables(tally)
     assert "Line door cannot count well. Move the camera closer." in capsys.readouterr().out
+
+
+def test_who_is_still_inside_at_the_end_has_not_left(capsys: pytest.CaptureFixture[str]) -> None:
+    """The table and the JSON use one word, and entries less exits is what the zone held last."""
+    tally = Tally([], [ZoneTally("lobby")])
+    for at_ms in (0, 10_000):
+        tally.saw(at_ms)
+    left = [(1_000, ZoneEntered("lobby", "person", 1)), (4_000, ZoneVisit("lobby", "person", 1, 3_000))]
+    tally.add([*left, (5_000, ZoneEntered("lobby", "person", 2))])
+    tally.add([(9_900, ZoneVisit("lobby", "person", 2, 4_900, vanished=True))], at_end=True)
+    (zone,) = json.loads(as_json(tally))["zones"]
+    assert (zone["entries"], zone["exits"], zone["occupancy"]["last"]) == (2, 1, 1)
+    print_tables(tally)
+    row = next(line for line in capsys.readouterr().out.splitlines() if "lobby" in line)
+    assert [cell.strip() for cell in row.split("│")][3:5] == ["2", "1"]
