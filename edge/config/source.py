@@ -46,8 +46,11 @@ def check_scheme(source: str) -> None:
     scheme = _scheme(source)
     if scheme and scheme not in _SCHEMES:
         near = difflib.get_close_matches(scheme, _SCHEMES, n=1)
-        hint = f"did you mean {near[0]}://?" if near else f"use {', '.join(f'{one}://' for one in _SCHEMES)}"
-        raise ValueError(f"the source begins with {scheme}://, which is no kind of address here: {hint}")
+        hint = f"did you mean {near[0]}://? " if near else ""
+        known = ", ".join(f"{one}://" for one in _SCHEMES)
+        raise ValueError(
+            f"the source begins with {scheme}://, which is no kind of address here: {hint}There are {known}"
+        )
 
 
 def _scheme(source: str) -> str:

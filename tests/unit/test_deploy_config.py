@@ -200,9 +200,9 @@ def test_page_and_models_are_found():
         ("cameras: [{name: a, source: '0', size: [640, -480]}]", "give width and height in pixels, 1 to"),
         (
             "cameras: [{name: a, source: 'rstp://u:secret@192.0.2.1/'}]",
-            "camera 'a': the source begins with rstp://, which is no kind of address here: did you mean rtsp://",
+            "camera 'a': the source begins with rstp://, which is no kind of address here: did you mean rtsp://[?] There are rtsp://",
         ),
-        ("cameras: [{name: a, source: 'gopher://x'}]", "here: use rtsp://, rtsps://, rtmp://, http://"),
+        ("cameras: [{name: a, source: 'gopher://x'}]", "here: There are rtsp://, rtsps://, rtmp://, http://"),
         (
             "cameras: [{name: a, source: '0', zones: [{name: z, points: [[0, 0], [1, 1], [1, 0], [0, 1]]}]}]",
             "zone 'z' has sides that cross: give its corners one after the other",

@@ -148,6 +148,14 @@ def test_an_output_that_a_rule_cannot_switch_is_told(
     assert list(doctor.outputs(BoxSettings())) == []
 
 
+def test_a_backend_that_is_not_installed_is_no_wrong_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its own sentence says how to mend it; another model would change nothing."""
+    says = "detector.backend is openvino, which is not installed here: pip install 'countline[openvino]'."
+    as_probe(monkeypatch, f"import json; print(json.dumps({{'advice': {says!r}}}))")
+    settings = DetectorSettings(model=str(tmp_path / "mine.onnx"), backend="openvino")
+    assert doctor.model(BoxSettings(detector=settings)) == Finding("model", FAIL, says)
+
+
 def test_what_runs_the_model_is_told(tmp_path: Path):
     """The layout, what it runs on, whether it was measured, and a fall-back that is visible."""
     path = write_model(tmp_path / "mine.onnx", {"output0": np.zeros((1, 6, 84), dtype=np.float32)})
