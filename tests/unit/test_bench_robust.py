@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from bench import _cross, robust, simulate
+from bench import _cross, robust, scenes, simulate
 from bench._alter import ALTERATIONS, every, mirrored, missing, scaled, shaken
 from bench._detector import PERFECT
 from bench._run import Take, Variant, count_take
@@ -218,3 +218,26 @@ def test_one_sequence_cannot_be_cross_validated(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["bench.robust", "--mot", "DIR", "--cross-validate"])
     with pytest.raises(SystemExit, match="two sequences or more"):
         robust.main()
+
+
+def test_the_simulator_tables_fit_eighty_columns_with_all_their_names(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    counters = ("Countline", "ByteTrack + LineZone")
+    rows = simulate.with_sums(
+        [
+            {"scenario": scenario, "fps": fps, "counter": counter, "wrong": 123, "truth": 4321}
+            for scenario in scenes.SCENARIOS
+            for fps in FRAME_RATES
+            for counter in counters
+        ]
+    )
+    monkeypatch.setattr(simulate, "judge", lambda *_: [])
+    monkeypatch.setattr(simulate, "with_sums", lambda _: rows)
+    monkeypatch.setattr(simulate, "peers", lambda: {counters[1]: count_take})
+    monkeypatch.setattr(sys, "argv", ["bench.simulate", "--scenario", "sparse"])
+    simulate.main()
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    for scenario in scenes.SCENARIOS:
+        of_it = [line for line in printed.splitlines() if line.startswith(f"│ {scenario} ")]
+        assert [line.count(" 0.028 ") for line in of_it] == [len(FRAME_RATES)] * 2
