@@ -3,7 +3,8 @@
     python -m bench.simulate                                    all scenarios at 3 to 30 frames a second
     python -m bench.simulate --detector yolo11n --seeds 3 --scenario crowd pillar
 
-Cells are wrong counts by true ones (WAPE); `--json` tells both. `bench.scenes` says what the scenes are, `bench._detector` how they are seen. Everybody gets the same detections.
+Cells are wrong counts by true ones (WAPE); `--json` tells both. `bench.scenes` says what the scenes are,
+`bench._detector` how they are seen. Everybody gets the same detections.
 """
 
 from collections.abc import Callable, Sequence
