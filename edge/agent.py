@@ -82,6 +82,8 @@ class CameraAgent:
         self._class_names: tuple[str, ...] = ()
         self._recorder: Recorder | None = None
         self._inspector = Inspector(settings.name, settings.evidence)
+        # Boxes that can't be recorded, and how many that can't be counted were told of.
+        self._unkept = 0
         self._left_out = 0
         self._told_left_out_s = float("-inf")
 
@@ -190,7 +192,9 @@ class CameraAgent:
         if not (seen.frame.is_still and pipeline.has_tracks):
             found = self._pick(seen.detections)
             if self._recorder:
-                found = self._recorder.keep(seen.frame.captured_at_ms, found)
+                kept = self._recorder.keep(seen.frame.captured_at_ms, found)
+                self._unkept += len(found) - len(kept)
+                found = kept
             moments += pipeline.count(found, seen.frame.captured_at_ms)
             self._tell_left_out(pipeline, self._clock.monotonic_s())
         self._inspector.has_tracks = pipeline.has_tracks
@@ -201,10 +205,10 @@ class CameraAgent:
 
     def _tell_left_out(self, pipeline: Pipeline, now_s: float) -> None:
         """Say at once that boxes are left out, and now and then how many more have been."""
-        new = pipeline.left_out - self._left_out
-        if new and now_s - self._told_left_out_s >= _TELL_LEFT_OUT_EVERY_S:
-            self._left_out, self._told_left_out_s = pipeline.left_out, now_s
-            warn_left_out(self.name, new)
+        left_out = self._unkept + pipeline.left_out
+        if left_out > self._left_out and now_s - self._told_left_out_s >= _TELL_LEFT_OUT_EVERY_S:
+            warn_left_out(self.name, left_out - self._left_out)
+            self._left_out, self._told_left_out_s = left_out, now_s
 
     def _saw(self, frame: Frame, heartbeats: Heartbeats) -> list[Moment]:
         """Keep book of a frame that is counted."""

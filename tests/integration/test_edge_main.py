@@ -94,8 +94,9 @@ def test_a_class_that_a_made_up_scene_does_not_have_ends_the_agent_with_a_senten
         run_agent(camera, outbox, StopsAfter(1))
 
 
+@pytest.mark.parametrize("is_recorded", [False, True])
 def test_boxes_that_are_none_are_left_out_and_said_now_and_then(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, is_recorded: bool
 ):
     """A model in half precision may return NaN in each picture: it is said at once, and how many there were in all."""
     path = tmp_path / "det.txt"
@@ -103,7 +104,8 @@ def test_boxes_that_are_none_are_left_out_and_said_now_and_then(
     broken = Detections(np.full((2, 4), np.nan, np.float32), np.ones(2, np.float32), np.zeros(2, np.int16))
     monkeypatch.setattr(agent, "picking", lambda *_: lambda _found: broken)
     caplog.set_level(logging.WARNING)
-    camera = CameraSettings("walk", f"mot:{path}", size=(500, 300), realtime=False)
+    record = str(tmp_path / "kept") if is_recorded else False
+    camera = CameraSettings("walk", f"mot:{path}", size=(500, 300), realtime=False, record=record)
     with closing(Outbox(tmp_path / "outbox.sqlite", "site", "box", SystemClock(), 1_000_000)) as outbox:
         run_agent(camera, outbox, StopsAfter(1))
     said = [record.fields for record in caplog.records if "left out" in record.getMessage()]  # type: ignore[attr-defined]
