@@ -2,6 +2,7 @@
 
     python -m bench.counting                 the demo's video
     python -m bench.counting --mot DIR       a folder of MOT sequences, or one sequence
+    python -m bench.counting --lines WxH     print the eight lines, as `countline count --lines` takes them
 
 A sequence is a folder with `gt.txt`, and `det.txt` or a video, or in MOT's own layout with `gt/gt.txt`, `det/det.txt`,
 `img1/` and `seqinfo.ini`. With detections the tracker and the counter are judged alone; with a video or pictures the
@@ -13,6 +14,7 @@ import argparse
 import configparser
 import fnmatch
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -214,10 +216,16 @@ def main() -> None:
     parser.add_argument("--mot", type=Path, help="folder of MOT sequences; default: the demo's video")
     parser.add_argument("--size", type=_size, help="WxH of sequences that do not say theirs")
     parser.add_argument("--fps", type=float, default=25.0, help="their frames per second; default 25")
+    parser.add_argument(
+        "--lines", type=_size, metavar="WxH", help="print the eight lines of such a picture, and do no more"
+    )
     parser.add_argument("--no-video", action="store_true", help="judge tracker and counter on det.txt alone")
     parser.add_argument("--no-peers", action="store_true", help="leave out what others count")
     parser.add_argument("--model", default="yolo11n")
     options = parser.parse_args()
+    if options.lines:
+        sys.stdout.write(lines_file(*options.lines))
+        return
     if not options.no_peers and not peers():
         progress(HOW_TO_INSTALL)
     try:
@@ -227,7 +235,7 @@ def main() -> None:
     except UsageError as error:
         raise SystemExit(f"error: {error}") from error
     if not results:
-        raise SystemExit("error: nothing can be judged: each sequence needs det.txt, a video or img1/.")
+        raise SystemExit(f"error: {why_nothing(options.mot, size=size, with_video=not options.no_video)}")
     sums = overall(results)
     names = list(results[0]["counters"])
     show(
@@ -237,6 +245,35 @@ def main() -> None:
         {"sequences": results, "overall": sums},
         as_json=options.json,
     )
+
+
+def why_nothing(folder: Path, *, size: Size | None, with_video: bool) -> str:
+    """Say why none of a folder's sequences can be judged, and how to mend it."""
+    found = sequences(folder)
+    unknown = [home.name for home, _ in found if (size_of(home) or size) is None]
+    bare = [home.name for home, _ in found if home.name not in unknown]
+    reasons: list[str] = []
+    if unknown:
+        reasons.append(
+            f"the picture size of {_names(unknown)} is not known: give --size WxH and --fps N, or a seqinfo.ini"
+        )
+    if bare:
+        needed = "det.txt, a video or img1/ with pictures" if with_video else "det.txt (--no-video was given)"
+        reasons.append(f"{_names(bare)} has ground truth alone: it needs {needed}")
+    return f"nothing can be judged: {'; '.join(reasons)}."
+
+
+def lines_file(width: int, height: int) -> str:
+    """Return the eight standard lines as YAML, in pixels, for `countline count --lines`."""
+    return "lines:\n" + "".join(
+        f"  - {{name: {line.name}, points: {[list(point) for point in line.points]}}}\n"
+        for line in standard_lines(width, height)
+    )
+
+
+def _names(sequences: Sequence[str]) -> str:
+    first, *others = sequences
+    return f"{first} and {len(others)} more" if others else first
 
 
 def _row(result: dict[str, Any], names: Sequence[str]) -> list[Any]:

@@ -70,10 +70,9 @@ def bench(monkeypatch, capsys):
 
 def test_the_bench_and_the_command_count_the_same(mot, bench, tmp_path, monkeypatch, capsys):
     result = bench("--mot", str(mot), "--no-peers")["sequences"][0]
-    lines = standard_lines(SCENE.width, SCENE.height)
-    (tmp_path / "lines.yaml").write_text(
-        json.dumps({"lines": [{"name": line.name, "points": line.points} for line in lines]})
-    )
+    monkeypatch.setattr(sys, "argv", ["bench.counting", "--lines", f"{SCENE.width}x{SCENE.height}"])
+    counting.main()
+    (tmp_path / "lines.yaml").write_text(capsys.readouterr().out)
     arguments = ["count", f"mot:{mot}/SCENE-01/det/det.txt", "--size", f"{SCENE.width}x{SCENE.height}"]
     arguments += ["--fps", str(FPS), "--lines", str(tmp_path / "lines.yaml"), "--json"]
     monkeypatch.setattr(sys, "argv", ["countline", *arguments])
@@ -153,6 +152,21 @@ def test_a_sequence_of_unknown_size_needs_to_be_told(mot, capsys):
     assert counting.cases(mot) == []
     assert "SCENE-01: left out" in capsys.readouterr().err
     assert [case.size for case in counting.cases(mot, size=(640, 480, 12.0))] == [(640, 480, 12.0)]
+
+
+def test_a_folder_of_nothing_but_unknown_sizes_says_that_it_is_the_size(mot, monkeypatch):
+    (mot / "SCENE-01/seqinfo.ini").unlink()
+    monkeypatch.setattr(sys, "argv", ["bench.counting", "--mot", str(mot), "--no-peers"])
+    with pytest.raises(SystemExit, match=r"size of SCENE-01 is not known: give --size WxH") as ended:
+        counting.main()
+    assert "det.txt" not in str(ended.value)
+
+
+def test_a_folder_of_nothing_but_ground_truth_says_what_is_missing(mot, monkeypatch):
+    (mot / "SCENE-01/det/det.txt").unlink()
+    monkeypatch.setattr(sys, "argv", ["bench.counting", "--mot", str(mot), "--no-peers"])
+    with pytest.raises(SystemExit, match=r"SCENE-01 has ground truth alone: it needs det\.txt, a video"):
+        counting.main()
 
 
 @pytest.mark.parametrize(
