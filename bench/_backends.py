@@ -62,20 +62,20 @@ def quantised(
 
 
 def why_none(found: Measurement) -> str:
-    """Say why no other backend than onnxruntime is the best one."""
+    """Say in a few words why no other backend than onnxruntime is the best one."""
     others = [one for one in found.results if one.backend != "onnxruntime"]
     if not others:
-        return "openvino is not installed or does not start: onnxruntime is the only backend"
+        return "no openvino here"
     if not any(one.is_offered for one in others):
-        return f"none of {len(others)} other backends agrees with {REFERENCE}"
-    return f"no backend that agrees is faster than {REFERENCE} by enough"
+        return f"none of {len(others)} agrees"
+    return "none is faster"
 
 
 def told(one: Result) -> str:
     """Tell in a few words how one backend did against the reference."""
-    verdict = "" if one.is_offered else ", disagrees"
-    moved = "" if one.wape is None else f", {round(one.wape * one.counted)} of {one.counted} counts off"
-    return f"{one.time_ratio:.2f} x, agreement {one.agreement:.3f}{moved}{verdict}"
+    verdict = "" if one.is_offered else f", disagrees ({one.agreement:.2f})"
+    moved = "" if one.wape is None else f", {round(one.wape * one.counted)}/{one.counted} off"
+    return f"{one.time_ratio:.2f} x{moved}{verdict}"
 
 
 class Judge:
@@ -117,9 +117,9 @@ def wape_rows(errors: Mapping[str, tuple[int, int]], goal: str = "") -> list[lis
     """Return a row of the table for each name with its wrong and true counts; the last one has the goal."""
     rows: list[list[object]] = [
         [
-            f"  WAPE, {name}, whole video",
+            f"  WAPE, {name}, all of the video",
             f"{wrong_counts / true:.3f}" if true else "-",
-            f"{wrong_counts} of {true} wrong",
+            f"{wrong_counts}/{true} wrong",
             "",
         ]
         for name, (wrong_counts, true) in errors.items()

@@ -47,9 +47,9 @@ def measure_idle(video: Path, settings: DetectorSettings, rows: list[Row]) -> di
         )
     idle_ms, always_ms = idle_ms / STILL_FRAMES, always_ms / STILL_FRAMES
     share = idle_ms / always_ms
-    name = f"idle scene, {STILL_FRAMES} frames"
-    rows.append([name, f"{idle_ms:.2f} ms of processor", f"{share:.1%} of busy", GOAL])
-    rows.append(["  without the motion gate", f"{always_ms:.2f} ms of processor", "", ""])
+    name = f"idle scene, {STILL_FRAMES}"
+    rows.append([name, f"{idle_ms:.2f} ms of CPU", f"{share:.1%} of busy", GOAL])
+    rows.append(["  without the motion gate", f"{always_ms:.2f} ms of CPU", "", ""])
     return {
         "frames": STILL_FRAMES,
         "cpu_ms": round(idle_ms, 2),

@@ -32,10 +32,10 @@ def measure_people(rows: list[Row], *, with_peers: bool) -> dict[str, Any]:
         with_peers: Measure others too, if they are installed.
     """
     progress("tracker and lines ...")
-    counters: dict[str, Callable[[Detections, int], object]] = {"tracker and 8 lines": _ours()}
+    counters: dict[str, Callable[[Detections, int], object]] = {"tracker, 8 lines": _ours()}
     has_peers = with_peers and is_installed("trackers", "supervision")
     if has_peers:
-        counters["  trackers.SORT and 8 LineZone"] = _theirs()
+        counters["  SORT and 8 LineZone"] = _theirs()
     spent_ms: dict[str, list[float]] = {name: [] for name in counters}
     turns = list(counters.items())
     for index, seen in enumerate(_walking()):
@@ -46,12 +46,10 @@ def measure_people(rows: list[Row], *, with_peers: bool) -> dict[str, Any]:
     medians = {name: statistics.median(spent[WARM_UP_FRAMES:]) for name, spent in spent_ms.items()}
     ours, *theirs = medians.values()
     n = PEOPLE_FRAMES - WARM_UP_FRAMES
-    rows.append([f"tracker and 8 lines, {PEOPLE} people, {n} frames", f"{ours:.3f} ms", "", GOAL])
-    rows += [
-        [name, f"{ms:.3f} ms", f"ours is {ours / ms:.3f} x", ""] for name, ms in list(medians.items())[1:]
-    ]
+    rows.append([f"tracker, 8 lines, {PEOPLE} people, {n}", f"{ours:.3f} ms", "", GOAL])
+    rows += [[name, f"{ms:.3f} ms", f"ours {ours / ms:.3f} x", ""] for name, ms in list(medians.items())[1:]]
     if with_peers and not has_peers:
-        rows.append(["  trackers.SORT and 8 LineZone", "not installed", "", ""])
+        rows.append(["  SORT and 8 LineZone", "not installed", "", ""])
     found: dict[str, Any] = {"frames": n, "ours_ms": round(ours, 3)}
     return found | (
         {"sort_linezone_ms": round(theirs[0], 3), "ratio": round(ours / theirs[0], 3)} if theirs else {}

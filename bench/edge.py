@@ -123,7 +123,13 @@ def main() -> None:
         result = {name: measures[name]() for name in ROWS if name in options.only}
     except UsageError as error:
         raise SystemExit(f"error: {error}") from error
-    show(f"Speed with {options.model}: medians of one run", COLUMNS, rows, result, as_json=options.json)
+    show(
+        f"Speed with {options.model}, medians of one run; at the end of a name: of how many frames",
+        COLUMNS,
+        rows,
+        result,
+        as_json=options.json,
+    )
 
 
 def _say(sentence: str, _share: float | None = None) -> None:
@@ -139,7 +145,7 @@ def measure_whole(bench: Bench, settings: DetectorSettings, rows: list[Row], goa
         rows: What was measured is added.
         goal: Whose goal it is.
     """
-    name = f"whole loop, {settings.backend} {settings.precision}"
+    name = f"loop, {settings.backend} {settings.precision}"
     progress(f"{name} ...")
     others = {ALONE: _bare(bench.settings, bench.video)}
     has_counter = bench.with_peers and is_installed(*COUNTER_NEEDS)
@@ -157,9 +163,9 @@ def measure_whole(bench: Bench, settings: DetectorSettings, rows: list[Row], goa
     ratio = measured.ratio(ALONE)
     rows.append(
         [
-            f"{name}, {n} blocks of {bench.frames}",
+            f"{name}, {n} x {bench.frames}",
             f"{loop_ms:.2f} ms",
-            f"{ratio:.3f} x {ALONE}",
+            f"{ratio:.3f} x alone",
             GOALS[goal],
         ]
     )
@@ -176,7 +182,7 @@ def measure_whole(bench: Bench, settings: DetectorSettings, rows: list[Row], goa
         )
         other_ms = statistics.median(spent_ms)
         rows.append(
-            [f"  {other}", f"{other_ms:.2f} ms", f"{by_bare:.3f} x {ALONE}" if other != ALONE else "", ""]
+            [f"  {other}", f"{other_ms:.2f} ms", f"{by_bare:.3f} x alone" if other != ALONE else "", ""]
         )
         key = other.lower().replace(" ", "_")
         found |= {f"{key}_ms": round(other_ms, 2), f"loop_by_{key}": round(measured.ratio(other), 3)}
@@ -192,7 +198,7 @@ def measure_best(bench: Bench, rows: list[Row]) -> dict[str, Any]:
     best = found.best()
     result: dict[str, Any] = {"compared": msgspec.to_builtins(found.results), "frames": found.frames}
     if best is None:
-        rows.append(["whole loop, best backend", "-", why_none(found), GOALS["best"]])
+        rows.append(["loop, best backend", why_none(found), "", GOALS["best"]])
     else:
         settings = msgspec.structs.replace(bench.settings, backend=best.backend, precision=best.precision)
         result |= measure_whole(bench, settings, rows, "best")
@@ -202,7 +208,7 @@ def measure_best(bench: Bench, rows: list[Row]) -> dict[str, Any]:
             )
     rows += [
         [
-            f"  one picture, {one.backend} {one.precision}, {found.frames} frames",
+            f"  picture, {one.backend} {one.precision}, {found.frames}",
             f"{one.median_ms:.2f} ms",
             told(one) if index else "",
             "",
@@ -214,9 +220,9 @@ def measure_best(bench: Bench, rows: list[Row]) -> dict[str, Any]:
 
 def measure_int8(bench: Bench, rows: list[Row]) -> dict[str, Any]:
     """Make integers of the model and compare them with fp32."""
-    name = "one picture, onnxruntime INT8"
+    name = "picture, onnxruntime INT8"
     if not is_installed("onnx"):
-        rows.append((name, "onnx is not installed", "", GOALS["int8"]))
+        rows.append((name, "no onnx", "", GOALS["int8"]))
         return {}
     progress("INT8 ...")
     with tempfile.TemporaryDirectory() as folder:
@@ -224,12 +230,12 @@ def measure_int8(bench: Bench, rows: list[Row]) -> dict[str, Any]:
         plain, integers = quantised(bench.settings, bench.footage, bench.compared, target)
         rows += [
             [
-                f"{name}, {bench.compared} frames",
+                f"{name}, {bench.compared}",
                 f"{integers.median_ms:.2f} ms",
                 told(integers),
                 GOALS["int8"],
             ],
-            [f"  {REFERENCE}", f"{plain.median_ms:.2f} ms", "", ""],
+            [f"  picture, {REFERENCE}", f"{plain.median_ms:.2f} ms", "", ""],
         ]
         result: dict[str, Any] = {"fp32": msgspec.to_builtins(plain), "int8": msgspec.to_builtins(integers)}
         if bench.judge:
@@ -243,7 +249,7 @@ def measure_memory(bench: Bench, rows: list[Row], seconds: float) -> dict[str, A
     progress("memory ...")
     held = watch_agent(bench.video, bench.settings, 1, seconds)
     rows.append(
-        [f"agent, one camera live, {seconds:.0f} s", f"{held['peak_mb']:.0f} MB peak", "", GOALS["memory"]]
+        [f"agent, a camera live, {seconds:.0f} s", f"{held['peak_mb']:.0f} MB peak", "", GOALS["memory"]]
     )
     return held
 
