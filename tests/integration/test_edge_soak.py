@@ -30,11 +30,12 @@ MAX_GROWTH_KIB = 60_000
 
 
 @contextlib.contextmanager
-def nonsense(port: int) -> Iterator[None]:
-    """Answer noise on a port."""
+def nonsense(port: int) -> Iterator[threading.Event]:
+    """Answer noise on a port; give what says that two have heard it: who opens the camera, and who then asks why it failed."""
     server = socket.create_server(("127.0.0.1", port), reuse_port=False)
     server.settimeout(0.1)
-    is_over = threading.Event()
+    is_over, is_heard = threading.Event(), threading.Event()
+    heard: list[int] = []
 
     def serve() -> None:
         while not is_over.is_set():
@@ -42,11 +43,14 @@ def nonsense(port: int) -> Iterator[None]:
                 line, _ = server.accept()
                 with line:
                     line.sendall(os.urandom(4_096))
+                heard.append(port)
+                if len(heard) == 2:
+                    is_heard.set()
 
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        yield
+        yield is_heard
     finally:
         is_over.set()
         thread.join()
@@ -64,8 +68,9 @@ def torment(camera: rtsp.RtspCamera, sizes: list[str]) -> None:
     camera.thaw()
     pause(1)
     camera.off()
-    with nonsense(camera.port):
-        pause(2)
+    with nonsense(camera.port) as is_heard:
+        # On a busy machine it takes its time to see that the camera is gone, and to try again.
+        assert is_heard.wait(LAST_WAIT_S)
     pause(1)
     camera.on()
     sizes.append(sizes.pop(0))
