@@ -92,6 +92,7 @@ class Judge:
         width, height = SEQUENCES[DEMO_SEQUENCE][:2] if is_demo else size
         self._camera = CameraSettings("bench", str(video), standard_lines(width, height), realtime=False)
         self._truth: Counts | None = DEMO_TRUTH if is_demo else None
+        self.what = "wrong" if is_demo else "off fp32"
         self._counts: dict[bytes, Counts] = {}
 
     def errors(self, settings: DetectorSettings, reference: DetectorSettings) -> tuple[int, int]:
@@ -113,13 +114,18 @@ class Judge:
         return self._counts[key]
 
 
-def wape_rows(errors: Mapping[str, tuple[int, int]], goal: str = "") -> list[list[object]]:
-    """Return a row of the table for each name with its wrong and true counts; the last one has the goal."""
+def wape_rows(
+    errors: Mapping[str, tuple[int, int]], goal: str = "", what: str = "wrong"
+) -> list[list[object]]:
+    """Return a row of the table for each name with its wrong and true counts; the last one has the goal.
+
+    `what` says what the errors are: "wrong" by a known truth.
+    """
     rows: list[list[object]] = [
         [
-            f"  WAPE, {name}, all of the video",
+            f"  WAPE, {name}, whole video",
             f"{wrong_counts / true:.3f}" if true else "-",
-            f"{wrong_counts}/{true} wrong",
+            f"{wrong_counts}/{true} {what}",
             "",
         ]
         for name, (wrong_counts, true) in errors.items()

@@ -264,7 +264,7 @@ def _judged(
 ) -> dict[str, Any]:
     progress("WAPE ...")
     errors = {one: judge.errors(of, reference) for one, of in ((REFERENCE, reference), (name, settings))}
-    rows += wape_rows(errors, goal)
+    rows += wape_rows(errors, goal, judge.what)
     return {one: {"wrong": wrong, "truth": true} for one, (wrong, true) in errors.items()}
 
 

@@ -84,6 +84,7 @@ def test_wrong_counts_of_a_video_of_unknown_truth_are_those_that_fp32_does_not_h
     judge = _backends.Judge(Path("v.mp4"), (640, 480), is_demo=False)
     monkeypatch.setattr(judge, "_counted", lambda settings: counted[settings.model])
     fp32, int8 = DetectorSettings("fp32"), DetectorSettings("int8")
+    assert judge.what == "off fp32"
     assert judge.errors(fp32, fp32) == (0, 4)
     assert judge.errors(int8, fp32) == (3, 4)
 
