@@ -94,9 +94,7 @@ def test_the_latest_wins_and_no_topic_is_written_to_more_often_than_it_may(
     now_ms += 500
     flush()
     for topic, messages in sent.items():
-        assert all(
-            later[0] - earlier[0] >= 500 for earlier, later in itertools.pairwise(messages)
-        )
+        assert all(later[0] - earlier[0] >= 500 for earlier, later in itertools.pairwise(messages))
         assert all(later[1] != earlier[1] for earlier, later in itertools.pairwise(messages))
         assert not messages or messages[-1][1] == latest[topic]
     board.forget()
