@@ -19,9 +19,9 @@ def check_bounds(heartbeat_s: float, outbox_max_mb: int) -> None:
     Raises:
         ValueError: One sentence.
     """
-    if not 0.1 <= heartbeat_s <= MAX_HEARTBEAT_S:
+    if not 0.05 <= heartbeat_s <= MAX_HEARTBEAT_S:
         raise ValueError(
-            f"heartbeat_s is {heartbeat_s:g}, 0.1 to {MAX_HEARTBEAT_S:g} seconds are allowed, and 1 is usual"
+            f"heartbeat_s is {heartbeat_s:g}, 0.05 to {MAX_HEARTBEAT_S:g} seconds are allowed, and 1 is usual"
         )
     if not 1 <= outbox_max_mb <= MAX_OUTBOX_MB:
         raise ValueError(f"outbox_max_mb is {outbox_max_mb}, 1 to {MAX_OUTBOX_MB} are allowed")

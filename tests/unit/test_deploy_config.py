@@ -207,9 +207,9 @@ def test_page_and_models_are_found():
             "cameras: [{name: a, source: '0', zones: [{name: z, points: [[0, 0], [1, 1], [1, 0], [0, 1]]}]}]",
             "zone 'z' has sides that cross: give its corners one after the other",
         ),
-        ("heartbeat_s: 0", "heartbeat_s is 0, 0.1 to 10 seconds are allowed"),
-        ("heartbeat_s: -1", "heartbeat_s is -1, 0.1 to 10 seconds are allowed"),
-        ("heartbeat_s: .nan", "heartbeat_s is nan, 0.1 to 10 seconds are allowed"),
+        ("heartbeat_s: 0", "heartbeat_s is 0, 0.05 to 10 seconds are allowed"),
+        ("heartbeat_s: -1", "heartbeat_s is -1, 0.05 to 10 seconds are allowed"),
+        ("heartbeat_s: .nan", "heartbeat_s is nan, 0.05 to 10 seconds are allowed"),
         ("outbox_max_mb: 0", "outbox_max_mb is 0, 1 to 1000000 are allowed"),
         (
             "detector: {threads: -4}",
