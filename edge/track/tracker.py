@@ -26,6 +26,8 @@ from edge.track.smooth import Sample, SmootherBank, SmootherSettings, Trail
 MAX_TRACKS = 512
 # Frames that are further apart are no rate but an interruption.
 _LONGEST_STEP_MS = 1_000
+# How much one more frame tells of the usual distance of frames.
+_STEP_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ class Tracker:
         self._smoothers = SmootherBank(self._settings.smoother)
         self._lost: dict[int, _Lost] = {}
         self._at_ms: int | None = None
-        self._step_ms = 0
+        self._step_ms = 0.0
         self._confirm_hits = self._settings.confirm_hits
         self._link_hits = self._settings.link_hits
 
@@ -134,14 +136,9 @@ class Tracker:
         Returns:
             All living tracks, unconfirmed ones too, and the ids of those that ended since the last frame.
         """
-        settings = self._settings
         if self._at_ms is not None and at_ms > self._at_ms:
             step_ms = at_ms - self._at_ms
-            self._step_ms = min(step_ms, _LONGEST_STEP_MS)
-            self._confirm_hits = max(settings.confirm_hits, round(settings.confirm_s * 1000 / step_ms))
-            # Whoever is confirmed may be linked, whatever the settings say.
-            link_hits = max(settings.link_hits, round(settings.link_s * 1000 / step_ms))
-            self._link_hits = min(link_hits, self._confirm_hits)
+            self._learn_step(min(step_ms, _LONGEST_STEP_MS))
             self._boxes.predict(step_ms / 1000)
         self._at_ms = at_ms
         settled: list[Places] = []
@@ -154,6 +151,15 @@ class Tracker:
         self._decide(at_ms, settled)
         self._settle(at_ms, settled)
         return self._tracks(at_ms, settled, ended)
+
+    def _learn_step(self, step_ms: int) -> None:
+        """Follow the usual distance of frames: a live stream brings some in bursts, which are no higher rate."""
+        settings = self._settings
+        self._step_ms += (step_ms - self._step_ms) * (_STEP_SHARE if self._step_ms else 1.0)
+        self._confirm_hits = max(settings.confirm_hits, round(settings.confirm_s * 1000 / self._step_ms))
+        # Whoever is confirmed may be linked, whatever the settings say.
+        link_hits = max(settings.link_hits, round(settings.link_s * 1000 / self._step_ms))
+        self._link_hits = min(link_hits, self._confirm_hits)
 
     def finish(self) -> Tracks:
         """End all tracks, because no frame will come any more; all that was seen is settled."""
@@ -299,7 +305,7 @@ class Tracker:
         """Keep a lost track for its continuation; return the ids that will not come back."""
         book = self._book
         track, past, hits = int(book.track_id[row]), book.pasts[row], int(book.hits[row])
-        if hits < self._link_hits:
+        if hits < self._link_hits and not book.is_known[row]:
             return [track]
         self._lost[track] = _Lost(
             self._smoothers.trail(row),

@@ -103,3 +103,14 @@ def test_what_was_seen_before_a_track_was_confirmed_is_settled_too() -> None:
     results = [*feed(tracker, [seen((x, 100)) for x in range(0, 100, 10)]), tracker.finish()]
     settled = [int(at_ms) for tracks in results for at_ms in tracks.settled.at_ms]
     assert settled == [i * 100 for i in range(10)]
+
+
+def test_frames_that_come_in_bursts_do_not_unmake_anybody() -> None:
+    """A live stream that stalls and catches up brings frames a few milliseconds apart; that is no higher rate."""
+    tracker = Tracker()
+    steps = [100, 100, 100, 100, 100, 290, 5, 5] * 6
+    times = [sum(steps[:i]) for i in range(len(steps))]
+    results = [tracker.feed(seen((at_ms / 10, 100)), at_ms) for at_ms in times]
+    results += [tracker.feed(seen(), times[-1] + 100 + i * 5) for i in range(400)]
+    settled = [int(at_ms) for tracks in [*results, tracker.finish()] for at_ms in tracks.settled.at_ms]
+    assert settled == times
