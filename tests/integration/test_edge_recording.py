@@ -89,7 +89,7 @@ def test_a_recount_over_the_same_lines_is_the_same_to_the_millisecond(
         f"mot:{det}",
         LINES,
         size=(640, 480),
-        fps=100.0 if realtime else 10.0,
+        fps=30.0 if realtime else 10.0,
         realtime=realtime,
         record=True,
     )
